@@ -1,0 +1,190 @@
+"""Adding items outside a transaction, where each item stands alone and answers get lost.
+
+An item's document is created if it is absent. Only where something lies there already is it looked at: an add's own
+token (its first try went through), another's (a duplicate), or a tombstone that has expired by the server's own times
+(revived, on condition that it is still the one looked at). Each step may be repeated after any failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from random import Random
+from typing import Any
+
+from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
+from grpc import StatusCode
+
+from dsset import documents
+from dsset.clock import Clock
+from dsset.items import Item
+from dsset.retry import TRANSIENT, Backoff, is_transient, retry_transient
+from dsset.wire import Wire
+
+MAX_WRITES = 500
+"""Writes in one BatchWrite: Firestore's limit."""
+
+MAX_BYTES = 8 * 1024 * 1024
+"""Bytes in one BatchWrite: leaves room below the 10 MiB of a request."""
+
+_PARALLEL = 4
+_CODES = {code.value[0]: code for code in StatusCode}
+_LOOK_AT = ("token", "due")
+
+
+class _Next(Enum):
+    CREATE = auto()
+    LOOK = auto()
+    REVIVE = auto()
+    DONE = auto()
+
+
+@dataclass(slots=True)
+class Adding:
+    """How far one item has come; `outcome` is whether it was new, or the error that ended it."""
+
+    name: str
+    item: Item
+    next: _Next = _Next.CREATE
+    version: Any = None  # of the tombstone to revive
+    outcome: bool | GoogleAPICallError | None = None
+
+    def finish(self, outcome: bool | GoogleAPICallError) -> None:
+        self.next, self.outcome = _Next.DONE, outcome
+
+    def write(self, token: bytes) -> Any:
+        """The write that would add it now."""
+        if self.next is _Next.REVIVE:
+            return documents.revive(self.name, self.item, token, self.version)
+        return documents.create(self.name, self.item, token)
+
+    def written(self, code: StatusCode, message: str) -> bool:
+        """Take in the write's status; True where it has to be tried again after a wait."""
+        if code is StatusCode.OK:
+            self.finish(True)
+        elif code in (StatusCode.ALREADY_EXISTS, StatusCode.FAILED_PRECONDITION, StatusCode.NOT_FOUND):
+            self.next = _Next.LOOK
+        elif code in TRANSIENT:
+            return True
+        else:
+            self.finish(from_grpc_status(code, message))
+        return False
+
+    def looked(self, response: Any, token: bytes, tombstones_delay: timedelta) -> None:
+        """Take in what lies there."""
+        if response.WhichOneof("result") == "missing":
+            self.next = _Next.CREATE
+            return
+        found = response.found
+        if found.fields["token"].bytes_value == token:
+            self.finish(True)
+            return
+        age = documents.moment(response.read_time) - documents.moment(found.update_time)
+        if found.fields["due"].integer_value == documents.GONE and age >= tombstones_delay:
+            self.next, self.version = _Next.REVIVE, found.update_time
+        else:
+            self.finish(False)
+
+
+async def add_each(
+    wire: Wire,
+    named: Sequence[tuple[str, Item]],
+    token: bytes,
+    *,
+    tombstones_delay: timedelta,
+    clock: Clock,
+    rng: Random,
+    timeout: timedelta,
+) -> list[bool | GoogleAPICallError]:
+    """For each (document name, item), whose names differ: whether it was new, or why it could not be added.
+
+    One BatchWrite for each 500 items or 8 MiB; where something lies there already, one read each and one more RPC.
+    """
+    adding = [Adding(name, item) for name, item in named]
+    slots = asyncio.Semaphore(_PARALLEL)
+
+    async def add_chunk(chunk: list[Adding]) -> None:
+        async with slots:
+            await _add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
+
+    chunks = list(_chunks(adding, token))
+    if len(chunks) == 1:
+        await add_chunk(chunks[0])
+    else:
+        async with asyncio.TaskGroup() as group:
+            for chunk in chunks:
+                group.create_task(add_chunk(chunk))
+    return [one.outcome for one in adding if one.outcome is not None]
+
+
+async def _add_chunk(
+    wire: Wire, chunk: list[Adding], token: bytes, tombstones_delay: timedelta, backoff: Backoff
+) -> None:
+    while True:
+        error = await _write(wire, chunk, token, backoff)
+        if error is not None and not await backoff.wait():
+            for one in chunk:
+                if one.next is not _Next.DONE:
+                    one.finish(error)
+        looking = [one for one in chunk if one.next is _Next.LOOK]
+        if looking:
+            await _look(wire, looking, token, tombstones_delay, backoff)
+        if all(one.next is _Next.DONE for one in chunk):
+            return
+
+
+async def _write(
+    wire: Wire, chunk: list[Adding], token: bytes, backoff: Backoff
+) -> GoogleAPICallError | None:
+    """Try to add what is to be written; the error after which something has to be tried again, if any."""
+    writing = [one for one in chunk if one.next in (_Next.CREATE, _Next.REVIVE)]
+    if not writing:
+        return None
+    try:
+        response = await wire.batch_write(
+            [one.write(token) for one in writing], timeout=backoff.attempt_timeout
+        )
+    except GoogleAPICallError as error:
+        if is_transient(error):
+            return error
+        for one in writing:
+            one.finish(error)
+        return None
+    transient = None
+    for one, status in zip(writing, response.status, strict=True):
+        code = _CODES.get(status.code, StatusCode.UNKNOWN)
+        if one.written(code, status.message):
+            transient = from_grpc_status(code, status.message)
+    return transient
+
+
+async def _look(
+    wire: Wire, looking: list[Adding], token: bytes, tombstones_delay: timedelta, backoff: Backoff
+) -> None:
+    names = [one.name for one in looking]
+    try:
+        responses = await retry_transient(
+            lambda timeout: wire.batch_get(names, mask=_LOOK_AT, timeout=timeout), backoff
+        )
+    except GoogleAPICallError as error:
+        for one in looking:
+            one.finish(error)
+        return
+    for one in looking:
+        one.looked(responses[one.name], token, tombstones_delay)
+
+
+def _chunks(adding: list[Adding], token: bytes) -> Iterator[list[Adding]]:
+    chunk: list[Adding] = []
+    size = 0
+    for one in adding:
+        write_bytes = len(one.name) + len(one.item.value) + 1_024  # the other fields and the framing
+        if chunk and (len(chunk) == MAX_WRITES or size + write_bytes > MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(one)
+        size += write_bytes
+    yield chunk

@@ -1,0 +1,203 @@
+"""How an item lies in Firestore: plain functions from items to writes and from documents to items.
+
+Each item is a document of its own in the set's collection, and its tombstone stays in that document:
+
+    id          the item's ID, as text
+    value       its bytes; not in a tombstone
+    due         an integer that only ever rises: 0, ready; a time in microseconds, ready from then on;
+                2^62, gone. The only field that needs an index.
+    token       of the `add` outside a transaction that made it, so that a resend knows its own work
+    metadata    strings that travel with the value
+    created_at  the server's time of the `add` that revived a tombstone; else the document's create time counts
+    popped_by   in a tombstone: the token of the transaction that popped it
+    expire_at   in a tombstone: when a TTL policy may remove it
+
+The document's ID is a hash, because IDs that rise (as those of users often do) would make one key range hot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dsset import protos
+from dsset.items import Item, ListedItem
+
+GONE = 1 << 62
+"""`due` of a tombstone: later than any datetime, and a `maximum` transform can never lower it."""
+
+READY = 0
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_HASH_BYTES = 20  # 160 bits: two of a million million items share one with a chance below 10^-24
+
+_ADDED_IN_TRANSACTION = ("id", "value", "metadata")
+_REMOVED = ("id", "due", "value", "metadata", "expire_at")
+
+Value = protos.Value
+_GONE_VALUE = Value(integer_value=GONE)
+_SERVER_TIME = protos.DocumentTransform.FieldTransform(field_path="created_at", set_to_server_value=1)
+_ABSENT = protos.Precondition(exists=False)
+
+
+def document_id(item_id: str) -> str:
+    """The ID of the item's document: hex, spread evenly, and never one that Firestore reserves."""
+    return hashlib.blake2b(item_id.encode(), digest_size=_HASH_BYTES).hexdigest()
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(timestamp: Any) -> datetime:
+    """The aware datetime of a Timestamp."""
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
+
+
+def due(item: Item) -> int:
+    """What the field `due` holds while the item is in the set."""
+    return READY if item.process_after is None else microseconds(item.process_after)
+
+
+def create(name: str, item: Item, token: bytes) -> Any:
+    """The write that adds an item, and fails where its document lies already."""
+    document = protos.Document(name=name, fields=_fields(item, token))
+    return protos.Write(update=document, current_document=_ABSENT)
+
+
+def revive(name: str, item: Item, token: bytes, version: Any) -> Any:
+    """The write that adds an item in place of its expired tombstone, if that is still the one looked at."""
+    document = protos.Document(name=name, fields=_fields(item, token))
+    return protos.Write(
+        update=document,
+        update_transforms=[_SERVER_TIME],
+        current_document=protos.Precondition(update_time=version),
+    )
+
+
+def merge(name: str, item: Item) -> Any:
+    """The blind write that adds an item in a transaction.
+
+    `due` is raised, never lowered, so a tombstone stays one; and the token is left alone, so that the `add` that it
+    tells of still knows its own work.
+    """
+    fields = _fields(item, b"")
+    raised = protos.DocumentTransform.FieldTransform(
+        field_path="due", maximum=Value(integer_value=fields.pop("due").integer_value)
+    )
+    mask = _ADDED_IN_TRANSACTION if item.metadata else _ADDED_IN_TRANSACTION[:2]
+    return protos.Write(
+        update=protos.Document(name=name, fields=fields),
+        update_mask=protos.DocumentMask(field_paths=mask),
+        update_transforms=[raised],
+    )
+
+
+def pop(name: str, item: ListedItem, token: bytes, expire_at: datetime) -> Any:
+    """The write that leaves a tombstone, and fails where the item is no longer as it was listed.
+
+    It replaces the document: everything that a tombstone keeps is known from the listing.
+    """
+    fields = {"id": Value(string_value=item.id), "due": _GONE_VALUE, "expire_at": _timestamp(expire_at)}
+    if item._token:
+        fields["token"] = Value(bytes_value=item._token)
+    if token:
+        fields["popped_by"] = Value(bytes_value=token)
+    return protos.Write(
+        update=protos.Document(name=name, fields=fields),
+        current_document=protos.Precondition(update_time=item._version),
+    )
+
+
+def remove(name: str, item_id: str, expire_at: datetime) -> Any:
+    """The blind write that leaves a tombstone whatever lies there, and keeps who had popped it before."""
+    fields = {
+        "id": Value(string_value=item_id),
+        "due": _GONE_VALUE,
+        "expire_at": _timestamp(expire_at),
+    }
+    return protos.Write(
+        update=protos.Document(name=name, fields=fields),
+        update_mask=protos.DocumentMask(field_paths=_REMOVED),
+    )
+
+
+def decode(document: Any) -> ListedItem:
+    """The item in a document of the set that is no tombstone."""
+    fields = document.fields
+    due_at = fields["due"].integer_value
+    metadata = fields["metadata"].map_value.fields if "metadata" in fields else None
+    created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
+    return ListedItem(
+        id=fields["id"].string_value,
+        value=fields["value"].bytes_value,
+        process_after=None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
+        metadata={key: value.string_value for key, value in metadata.items()} if metadata else {},
+        created_at=moment(created_at),
+        _version=document.update_time,
+        _token=fields["token"].bytes_value if "token" in fields else b"",
+    )
+
+
+def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str] | None = None) -> Any:
+    """The query for the first `limit` items whose `due` is at most `due_by`, behind a (due, document name)."""
+    field = protos.StructuredQuery.FieldReference(field_path="due")
+    query = protos.StructuredQuery(
+        where=protos.StructuredQuery.Filter(
+            field_filter=protos.StructuredQuery.FieldFilter(
+                field=field,
+                op=protos.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
+                value=Value(integer_value=due_by),
+            )
+        ),
+        order_by=[
+            protos.StructuredQuery.Order(field=field, direction=protos.StructuredQuery.Direction.ASCENDING),
+            protos.StructuredQuery.Order(
+                field=protos.StructuredQuery.FieldReference(field_path="__name__"),
+                direction=protos.StructuredQuery.Direction.ASCENDING,
+            ),
+        ],
+        limit={"value": limit},
+    )
+    getattr(query, "from").add(collection_id=collection_id)
+    if after is not None:
+        values = [Value(integer_value=after[0]), Value(reference_value=after[1])]
+        query.start_at.CopyFrom(protos.Cursor(values=values, before=False))
+    return query
+
+
+def chunks(writes: Collection[Any], *, max_writes: int, max_bytes: int) -> list[list[Any]]:
+    """The writes in order, cut so that no chunk breaks the limits (a single write may)."""
+    result: list[list[Any]] = []
+    size = max_bytes
+    for write in writes:
+        write_bytes = write.ByteSize()
+        if size + write_bytes > max_bytes or len(result[-1]) == max_writes:
+            result.append([])
+            size = 0
+        result[-1].append(write)
+        size += write_bytes
+    return result
+
+
+def _fields(item: Item, token: bytes) -> dict[str, Any]:
+    fields = {
+        "id": Value(string_value=item.id),
+        "value": Value(bytes_value=item.value),
+        "due": Value(integer_value=due(item)),
+    }
+    if token:
+        fields["token"] = Value(bytes_value=token)
+    if item.metadata:
+        strings = {key: Value(string_value=value) for key, value in item.metadata.items()}
+        fields["metadata"] = Value(map_value=protos.MapValue(fields=strings))
+    return fields
+
+
+def _timestamp(moment: datetime) -> Any:
+    seconds, micros = divmod(microseconds(moment), 1_000_000)
+    return Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=micros * 1_000))

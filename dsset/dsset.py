@@ -1,0 +1,313 @@
+"""`DSSet`: a set of uniquely-ID'd items under a parent document."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from random import Random, SystemRandom
+
+from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
+from google.cloud.firestore_v1.async_document import AsyncDocumentReference
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
+
+from dsset import documents, protos
+from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
+from dsset.clock import Clock, SystemClock
+from dsset.errors import AddError
+from dsset.items import Item, ListedItem, Listing, check_id, check_item
+from dsset.retry import Backoff, retry_transient
+from dsset.wire import Wire
+
+TIMEOUT = timedelta(minutes=1)
+"""How long transient errors are retried by default."""
+
+DEFAULT_MAX_BYTES = 32 * 1024 * 1024
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """What lies in an item's document: still in the set, or gone, and whose pop made it so (empty: nobody's)."""
+
+    gone: bool
+    popped_by: bytes
+    version: object  # the document's update_time
+
+
+class DSSet:
+    """A set of items, each with an ID of its own, that many add to and take from at once.
+
+    An item is added once, however often its `add` is repeated; it is popped once, in somebody's transaction; and it
+    never comes back. A popped item leaves a tombstone in its own document, which a TTL policy on the field
+    `expire_at` removes some time after `tombstones_delay`; the set works the same with and without that policy.
+
+    Args:
+        parent: the document that the set lies under. It need not exist.
+        name: the ID of the set's collection. Indexes and TTL policies are declared per collection ID, so keep to a few
+            names, `dsset` if you can: `firestore.indexes.json` has it.
+        tombstones_delay: for how long an ID counts as used after it was popped or deleted.
+        clock: where the time comes from.
+        rng: where tokens and jitter come from; the operating system by default.
+
+    Every method speaks to Firestore by the parent's client and raises what google.api_core raises, after having
+    retried transient errors for up to a minute (`timeout=`).
+    """
+
+    def __init__(
+        self,
+        parent: AsyncDocumentReference,
+        *,
+        name: str = "dsset",
+        tombstones_delay: timedelta = timedelta(hours=24),
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        if not isinstance(parent, AsyncDocumentReference):
+            raise TypeError(
+                f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
+            )
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"name must be the ID of a collection, not {name!r}")
+        if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
+            raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
+        self._client = parent._client
+        self._parent: str = parent._document_path
+        self._name = name
+        self._prefix = f"{self._parent}/{name}/"
+        self._tombstones_delay = tombstones_delay
+        self._clock = clock or SystemClock()
+        self._rng = rng or SystemRandom()
+
+    async def add(
+        self,
+        items: Iterable[Item],
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: timedelta = TIMEOUT,
+    ) -> builtins.list[bool]:
+        """Add items; for each, in order, whether this call added it.
+
+        Outside a transaction an ID that is in the set, or was popped or deleted less than `tombstones_delay` ago,
+        changes nothing and is no error. Each item stands alone: when this raises, some may have been added. Of equal
+        IDs in one call the first counts. A resend of this call's own, after an answer was lost, is no duplicate, even
+        if the item has been consumed in between.
+
+        In a transaction it reads nothing and returns []: the items are added when the transaction commits, and never
+        make that fail. An ID whose tombstone still lies there stays consumed, even after `tombstones_delay` (and its
+        delay counts anew), and an ID that is in the set is written again: pass the same value and `process_after`
+        for the same ID. At most 8 MiB.
+
+        Raises:
+            TypeError, ValueError: an item breaks a rule (see `Item`); nothing was sent.
+            AddError: some could not be added; it has the results of the others.
+
+        Cost: 1 write an item, in 1 RPC for each 500 items or 8 MiB. A duplicate costs 1 read and no write, and 1 more
+        RPC for all duplicates of an RPC. In a transaction: 1 write an item, as part of the commit.
+        """
+        checked = [check_item(item) for item in items]
+        if transaction is not None:
+            self._add_in(transaction, checked)
+            return []
+        if not checked:
+            return []
+        first = {item.id: position for position, item in reversed(builtins.list(enumerate(checked)))}
+        positions = sorted(first.values())
+        outcomes = await add_each(
+            Wire.of(self._client),
+            [(self._document_name(checked[position].id), checked[position]) for position in positions],
+            self._rng.randbytes(16),
+            tombstones_delay=self._tombstones_delay,
+            clock=self._clock,
+            rng=self._rng,
+            timeout=timeout,
+        )
+        results: builtins.list[bool | None] = [False] * len(checked)
+        errors: dict[int, Exception] = {}
+        for position, outcome in zip(positions, outcomes, strict=True):
+            if isinstance(outcome, GoogleAPICallError):
+                errors[position] = outcome
+                results[position] = None
+            else:
+                results[position] = outcome
+        if errors:
+            failed = {checked[position].id: error for position, error in errors.items()}
+            for position, item in enumerate(checked):
+                if item.id in failed:  # the copies of what failed are not known to be in the set either
+                    errors[position], results[position] = failed[item.id], None
+            raise AddError(results, errors) from next(iter(errors.values()))
+        return [bool(result) for result in results]
+
+    async def list(
+        self, max_items: int, *, max_bytes: int = DEFAULT_MAX_BYTES, timeout: timedelta = TIMEOUT
+    ) -> Listing:
+        """Up to `max_items` items that are due, the longest due first where they have a `process_after`.
+
+        What it returns is an arbitrary subset, in arbitrary order, of the items that have none. `max_bytes` bounds
+        the values taken together (the first item comes whatever its size). Not for use in a transaction: it would
+        lock the range and stall those who add.
+
+        Raises:
+            ValueError: `max_items` or `max_bytes` is not positive.
+
+        Cost: 1 RPC; 1 read an item, at least 1.
+        """
+        _check_positive("max_items", max_items)
+        _check_positive("max_bytes", max_bytes)
+        backoff = Backoff(self._clock, self._rng, timeout)
+        return await retry_transient(lambda seconds: self._list(max_items, max_bytes, seconds), backoff)
+
+    async def list_all(self) -> Listing:
+        """All items in the set, also those that are not due yet. For tests and tools: it has no bound.
+
+        Cost: 1 RPC for each 1,000 items; 1 read an item, at least 1.
+        """
+        found: builtins.list[ListedItem] = []
+        after: tuple[int, str] | None = None
+        while True:
+            responses = await retry_transient(
+                partial(self._list_page, after), Backoff(self._clock, self._rng, TIMEOUT)
+            )
+            page = [response.document for response in responses if response.HasField("document")]
+            found.extend(documents.decode(document) for document in page)
+            if len(page) < _PAGE:
+                return Listing(tuple(found), documents.moment(responses[-1].read_time))
+            after = (page[-1].fields["due"].integer_value, page[-1].name)
+
+    async def delete(self, ids: Iterable[str], *, timeout: timedelta = TIMEOUT) -> None:
+        """Delete items, outside any transaction; deleting again changes nothing that anyone sees.
+
+        Each ID counts as used from now on, as if popped, whether or not it was in the set: an `add` that is still
+        under way does not bring it back. Where this raises, some may have been deleted.
+
+        Cost: 1 write an ID, in 1 RPC for each 500.
+        """
+        names = {check_id(item_id): self._document_name(item_id) for item_id in ids}
+        expire_at = self._clock.now() + self._tombstones_delay
+        writes = [documents.remove(name, item_id, expire_at) for item_id, name in names.items()]
+        for chunk in documents.chunks(writes, max_writes=MAX_WRITES, max_bytes=MAX_BYTES):
+            await retry_transient(
+                partial(_write_each, Wire.of(self._client), chunk), Backoff(self._clock, self._rng, timeout)
+            )
+
+    def pop(
+        self, transaction: AsyncTransaction, listing: Listing, ids: Iterable[str], *, token: bytes = b""
+    ) -> None:
+        """Queue the removal of listed items in a transaction.
+
+        Of two transactions that pop the same item at most one commits: the commit fails (FAILED_PRECONDITION, or
+        NOT_FOUND) when an item is no longer as it was listed. The `token` says, in the tombstone, who popped it.
+
+        Raises:
+            ValueError: an ID is not in the listing, or is there twice.
+
+        Cost: 1 write an item, as part of the commit.
+        """
+        chosen: dict[str, ListedItem] = {}
+        for item_id in ids:
+            item = listing.by_id.get(item_id)
+            if item is None:
+                raise ValueError(f"cannot pop {item_id!r}: it is not in the listing")
+            if item_id in chosen:
+                raise ValueError(f"cannot pop {item_id!r} twice")
+            chosen[item_id] = item
+        # a clock that lags must not let TTL take the tombstone early: the server's time is a lower bound
+        expire_at = max(self._clock.now(), listing.read_time) + self._tombstones_delay
+        writes = [
+            protos.wrap_write(documents.pop(self._document_name(item_id), item, token, expire_at))
+            for item_id, item in chosen.items()
+        ]
+        transaction._add_write_pbs(writes)
+
+    async def states(
+        self, ids: Sequence[str], *, timeout: timedelta = TIMEOUT
+    ) -> Mapping[str, ItemState | None]:
+        """What lies in the documents of these IDs; None where there is none.
+
+        Cost: 1 RPC, 1 read an ID.
+        """
+        names = {self._document_name(item_id): item_id for item_id in ids}
+        wire = Wire.of(self._client)
+        responses = await retry_transient(
+            lambda seconds: wire.batch_get(builtins.list(names), mask=("due", "popped_by"), timeout=seconds),
+            Backoff(self._clock, self._rng, timeout),
+        )
+        return {item_id: _state(responses[name]) for name, item_id in names.items()}
+
+    def _add_in(self, transaction: AsyncTransaction, items: Sequence[Item]) -> None:
+        if not isinstance(transaction, AsyncTransaction):
+            raise TypeError(f"transaction must be an AsyncTransaction, not {type(transaction).__name__}")
+        unique = {item.id: item for item in reversed(items)}
+        writes = [documents.merge(self._document_name(item.id), item) for item in reversed(unique.values())]
+        size = sum(write.ByteSize() for write in writes)
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"{len(writes)} items of {size:,} bytes in all do not fit a transaction: at most {MAX_BYTES:,} bytes "
+                "may be added in one, since a commit cannot be split"
+            )
+        transaction._add_write_pbs([protos.wrap_write(write) for write in writes])
+
+    async def _list(self, max_items: int, max_bytes: int, timeout: float) -> Listing:
+        items: builtins.list[ListedItem] = []
+        size = seen = 0
+        read_time = None
+        responses = self._run(documents.microseconds(self._clock.now()), max_items, None, timeout)
+        try:
+            async for response in responses:
+                read_time = documents.moment(response.read_time)
+                if not response.HasField("document"):
+                    continue
+                seen += 1
+                item = documents.decode(response.document)
+                size += len(item.value)
+                if items and size > max_bytes:
+                    return Listing(tuple(items), read_time, complete=False)
+                # by the server's time it may not be due yet, where our clock is ahead
+                if item.process_after is None or item.process_after <= read_time:
+                    items.append(item)
+        finally:
+            await responses.aclose()  # type: ignore[attr-defined]
+        assert read_time is not None, "a query answers with its read time at least"
+        return Listing(tuple(items), read_time, complete=seen < max_items)
+
+    async def _list_page(
+        self, after: tuple[int, str] | None, timeout: float
+    ) -> builtins.list[protos.RunQueryResponse]:
+        return [response async for response in self._run(documents.GONE - 1, _PAGE, after, timeout)]
+
+    def _run(
+        self, due_by: int, limit: int, after: tuple[int, str] | None, timeout: float
+    ) -> AsyncIterator[protos.RunQueryResponse]:
+        query = documents.query_due(self._name, due_by, limit, after)
+        return Wire.of(self._client).run_query(self._parent, query, timeout=timeout)
+
+    def _document_name(self, item_id: str) -> str:
+        return self._prefix + documents.document_id(item_id)
+
+
+async def _write_each(wire: Wire, writes: Sequence[protos.Write], timeout: float) -> None:
+    """Carry out all writes; the first error of any, so that all are repeated (each may be)."""
+    response = await wire.batch_write(writes, timeout=timeout)
+    for status in response.status:
+        if status.code:
+            raise from_grpc_status(status.code, status.message)
+
+
+def _state(response: protos.BatchGetDocumentsResponse) -> ItemState | None:
+    if response.WhichOneof("result") == "missing":
+        return None
+    fields = response.found.fields
+    return ItemState(
+        gone=fields["due"].integer_value == documents.GONE,
+        popped_by=fields["popped_by"].bytes_value,
+        version=response.found.update_time,
+    )
+
+
+def _check_positive(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{name} must be positive, not {value}")

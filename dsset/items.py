@@ -1,0 +1,106 @@
+"""Items, as they are given to a set and as they are listed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+MAX_ID_BYTES = 256
+MAX_VALUE_BYTES = 1_000_000
+"""Leaves room for the other fields in a document of 1 MiB (1,048,576 bytes), Firestore's limit."""
+MAX_METADATA_BYTES = 4_096
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a set holds.
+
+    Args:
+        id: 1 to 256 bytes of UTF-8; else free: slashes, dots, `__x__` and NUL included.
+        value: at most 1,000,000 bytes; may be empty.
+        process_after: not listed before this moment (aware; microseconds). A moment in the past is kept, and
+            orders the listing.
+        metadata: a few strings that travel beside the value (4,096 bytes in all), such as a trace context.
+
+    Checked when the item is added, not when it is made.
+    """
+
+    id: str
+    value: bytes
+    process_after: datetime | None = None
+    metadata: Mapping[str, str] = field(default=_NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedItem(Item):
+    """An item as it was listed. `created_at` is the server's time of the `add` that took effect."""
+
+    created_at: datetime = _EPOCH
+    _version: Any = field(default=None, repr=False, compare=False)  # the document's update_time, a Timestamp
+    _token: bytes = field(default=b"", repr=False, compare=False)  # of the add that took effect
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `DSSet.list` returns: outstanding items that were due, and when the server looked.
+
+    `complete` is False where a bound (`max_items`, `max_bytes`) may have left some out.
+    """
+
+    items: Sequence[ListedItem]
+    read_time: datetime
+    complete: bool = True
+
+    @cached_property
+    def by_id(self) -> Mapping[str, ListedItem]:
+        """The items by their IDs."""
+        return {item.id: item for item in self.items}
+
+
+def check_id(id: object) -> str:
+    """The ID; TypeError or ValueError that says what is wrong with it."""
+    if not isinstance(id, str):
+        raise TypeError(f"an ID must be a str, not {type(id).__name__}: {id!r:.100}")
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"an ID must be text that UTF-8 can encode: {error}: {id!r:.100}") from error
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise ValueError(f"an ID must have 1 to {MAX_ID_BYTES} bytes of UTF-8, not {size}: {id!r:.100}")
+    return id
+
+
+def check_item(item: object) -> Item:
+    """The item; TypeError or ValueError that says which item breaks which rule."""
+    if not isinstance(item, Item):
+        raise TypeError(f"expected an Item, not {type(item).__name__}")
+    check_id(item.id)
+    if not isinstance(item.value, bytes):
+        raise TypeError(f"the value of item {item.id!r} must be bytes, not {type(item.value).__name__}")
+    if len(item.value) > MAX_VALUE_BYTES:
+        raise ValueError(
+            f"the value of item {item.id!r} has {len(item.value):,} bytes; at most {MAX_VALUE_BYTES:,} fit"
+        )
+    check_moment(item.process_after, f"process_after of item {item.id!r}")
+    if item.metadata and sum(len(k.encode()) + len(v.encode()) for k, v in item.metadata.items()) > (
+        MAX_METADATA_BYTES
+    ):
+        raise ValueError(f"the metadata of item {item.id!r} has more than {MAX_METADATA_BYTES:,} bytes")
+    return item
+
+
+def check_moment(moment: object, what: str) -> None:
+    """TypeError or ValueError unless `moment` is None or an aware datetime."""
+    if moment is None:
+        return
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{what} must be a datetime or None, not {type(moment).__name__}")
+    if moment.utcoffset() is None:
+        raise ValueError(f"{what} must be an aware datetime (give it a tzinfo), not {moment!r}")

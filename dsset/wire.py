@@ -1,0 +1,140 @@
+"""Firestore's RPCs, spoken as raw protos over the client's own channel.
+
+The channel bears the client's credentials, endpoint, options and interceptors; the metadata is what google's own
+layers send. Nothing is retried here: a caller knows which of its RPCs are harmless to repeat. Errors are those of
+google.api_core, as its high-level client raises them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import grpc
+from google.api_core import exceptions
+from google.api_core.gapic_v1 import routing_header
+from google.cloud.firestore_v1.async_client import AsyncClient
+from google.protobuf import empty_pb2
+
+from dsset import protos
+
+_SERVICE = "/google.firestore.v1.Firestore/"
+
+UNARY_TIMEOUT = 60.0
+"""Seconds that an RPC may take: the default of google's client for Commit and BatchWrite."""
+
+STREAM_TIMEOUT = 300.0
+"""Seconds that a stream may take: the default of google's client for RunQuery and BatchGetDocuments."""
+
+
+class Wire:
+    """One client's channel to one database. Get it by `Wire.of(client)`, inside a running event loop."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        channel = client._firestore_api.transport.grpc_channel
+        self.database: str = client._database_string
+        info = getattr(client, "_client_info", None)
+        header = routing_header.to_grpc_metadata((("database", self.database),))
+        self._metadata: tuple[tuple[str, str], ...] = (
+            *client._rpc_metadata,
+            header,
+            *([info.to_grpc_metadata()] if info is not None else []),
+        )
+        self._commit = _unary(channel, "Commit", protos.CommitRequest, protos.CommitResponse)
+        self._batch_write = _unary(channel, "BatchWrite", protos.BatchWriteRequest, protos.BatchWriteResponse)
+        self._begin = _unary(
+            channel, "BeginTransaction", protos.BeginTransactionRequest, protos.BeginTransactionResponse
+        )
+        self._rollback = _unary(channel, "Rollback", protos.RollbackRequest, empty_pb2.Empty)
+        self._batch_get = _stream(
+            channel, "BatchGetDocuments", protos.BatchGetDocumentsRequest, protos.BatchGetDocumentsResponse
+        )
+        self._run_query = _stream(channel, "RunQuery", protos.RunQueryRequest, protos.RunQueryResponse)
+
+    @staticmethod
+    def of(client: AsyncClient) -> Wire:
+        """The wire of this client, made at the first call and kept on the client."""
+        wire = getattr(client, "_dsset_wire", None)
+        if wire is None:
+            wire = client._dsset_wire = Wire(client)
+        return wire
+
+    async def commit(
+        self, writes: Iterable[Any], *, transaction: bytes = b"", timeout: float = UNARY_TIMEOUT
+    ) -> Any:
+        """Apply `writes` in order, all or none; the CommitResponse."""
+        request = protos.CommitRequest(database=self.database, writes=writes, transaction=transaction)
+        return await self._call(self._commit, request, timeout)
+
+    async def batch_write(self, writes: Iterable[Any], *, timeout: float = UNARY_TIMEOUT) -> Any:
+        """Apply each of at most 500 writes by itself; the BatchWriteResponse, with a status for each."""
+        request = protos.BatchWriteRequest(database=self.database, writes=writes)
+        return await self._call(self._batch_write, request, timeout)
+
+    async def begin(self, options: Any, *, timeout: float = UNARY_TIMEOUT) -> bytes:
+        """Begin a transaction by an RPC of its own; the transaction's ID."""
+        request = protos.BeginTransactionRequest(database=self.database, options=options)
+        response = await self._call(self._begin, request, timeout)
+        return bytes(response.transaction)
+
+    async def rollback(self, transaction: bytes, *, timeout: float = UNARY_TIMEOUT) -> None:
+        """Let go of a transaction's locks."""
+        request = protos.RollbackRequest(database=self.database, transaction=transaction)
+        await self._call(self._rollback, request, timeout)
+
+    async def batch_get(
+        self, names: Sequence[str], *, mask: Sequence[str] | None = None, timeout: float = STREAM_TIMEOUT
+    ) -> dict[str, Any]:
+        """One BatchGetDocumentsResponse for each name: `found`, or `missing`, each with its read time.
+
+        A `mask` of field paths bounds what is sent, not what is billed: one read a document.
+        """
+        request = protos.BatchGetDocumentsRequest(
+            database=self.database,
+            documents=names,
+            mask=None if mask is None else protos.DocumentMask(field_paths=mask),
+        )
+        responses = {}
+        async for response in self._read(self._batch_get, request, timeout):
+            kind = response.WhichOneof("result")
+            if kind is not None:
+                responses[response.found.name if kind == "found" else response.missing] = response
+        return responses
+
+    def run_query(self, parent: str, query: Any, *, timeout: float = STREAM_TIMEOUT) -> AsyncIterator[Any]:
+        """The RunQueryResponses; closing the iterator early cancels the RPC."""
+        return self._read(
+            self._run_query, protos.RunQueryRequest(parent=parent, structured_query=query), timeout
+        )
+
+    async def _call(self, stub: Any, request: Any, timeout: float) -> Any:
+        try:
+            return await stub(request, metadata=self._metadata, timeout=timeout)
+        except grpc.RpcError as error:
+            raise exceptions.from_grpc_error(error) from error
+
+    async def _read(self, stub: Any, request: Any, timeout: float) -> AsyncIterator[Any]:
+        call = stub(request, metadata=self._metadata, timeout=timeout)
+        try:
+            async for response in call:
+                yield response
+        except grpc.RpcError as error:
+            raise exceptions.from_grpc_error(error) from error
+        finally:
+            call.cancel()  # changes nothing once the stream has ended
+
+
+def _unary(channel: Any, rpc: str, request: Any, response: Any) -> Any:
+    return channel.unary_unary(
+        _SERVICE + rpc,
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
+
+
+def _stream(channel: Any, rpc: str, request: Any, response: Any) -> Any:
+    return channel.unary_stream(
+        _SERVICE + rpc,
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
