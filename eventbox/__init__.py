@@ -1,0 +1,52 @@
+"""A durable, transactional inbox for every entity of a Google Cloud Firestore application.
+
+    from eventbox import DocumentProcessor, EventBox, Mutation, Recipient, Transition
+
+`EventBox` emits events to recipients and runs their batches; a `DocumentProcessor` decides what a batch does.
+"""
+
+from __future__ import annotations
+
+from dsset.clock import Clock, SystemClock
+from eventbox.box import EventBox
+from eventbox.document_processor import DocumentProcessor
+from eventbox.drain import DrainReport
+from eventbox.errors import (
+    ContentionError,
+    EmitError,
+    EventboxError,
+    PrepareError,
+    SkipTransition,
+    TransactionEndedError,
+    UnknownOutcomeError,
+)
+from eventbox.events import Event, NewEvent, Receipt
+from eventbox.processor import Mutation, PostProcessFn, Processor, SideEffectFn, Transition, chain
+from eventbox.recipient import Recipient
+from eventbox.transaction import Transaction
+
+__all__ = [
+    "Clock",
+    "ContentionError",
+    "DocumentProcessor",
+    "DrainReport",
+    "EmitError",
+    "Event",
+    "EventBox",
+    "EventboxError",
+    "Mutation",
+    "NewEvent",
+    "PostProcessFn",
+    "PrepareError",
+    "Processor",
+    "Receipt",
+    "Recipient",
+    "SideEffectFn",
+    "SkipTransition",
+    "SystemClock",
+    "Transaction",
+    "TransactionEndedError",
+    "Transition",
+    "UnknownOutcomeError",
+    "chain",
+]

@@ -1,0 +1,7 @@
+"""What you need to test your own code: a clock that tests move by hand."""
+
+from __future__ import annotations
+
+from eventbox.testing.manual_clock import ManualClock
+
+__all__ = ["ManualClock"]

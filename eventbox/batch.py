@@ -1,0 +1,229 @@
+"""One batch: load and list side by side, prepare, delete the garbage, and commit the transitions at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Generic, TypeVar
+
+from google.cloud.firestore_v1.async_client import AsyncClient
+
+from dsset import DSSet, Listing
+from dsset.clock import Clock
+from eventbox.batch_scope import BatchScope
+from eventbox.commit import commit
+from eventbox.errors import ContentionError, PrepareError, SkipTransition
+from eventbox.events import Event
+from eventbox.inbox import to_event
+from eventbox.plan import check_garbage, plan
+from eventbox.processor import PostProcessFn, Processor, Transition
+from eventbox.recipient import Recipient
+from eventbox.telemetry import Telemetry, link
+from eventbox.transaction import Concurrency, Transaction
+
+A = TypeVar("A")
+B = TypeVar("B")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What a batch did. `removed` are the IDs of the events consumed or deleted as garbage."""
+
+    listed: Sequence[Event]
+    complete: bool  # whether the listing held all that was due
+    removed: frozenset[str] = frozenset()
+    post_process: tuple[PostProcessFn, ...] = ()
+    skipped: bool = False
+    prepared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one batch may take."""
+
+    max_events: int
+    max_bytes: int
+
+
+class Batch(Generic[S]):
+    """A batch of one recipient's events through its processor. Run it once."""
+
+    def __init__(
+        self,
+        recipient: Recipient,
+        processor: Processor[S],
+        inbox: DSSet,
+        *,
+        client: AsyncClient,
+        clock: Clock,
+        rng: Random,
+        concurrency: Concurrency,
+        telemetry: Telemetry,
+    ) -> None:
+        self._recipient = recipient
+        self._processor = processor
+        self._inbox = inbox
+        self._client = client
+        self._clock = clock
+        self._rng = rng
+        self._concurrency: Concurrency = concurrency
+        self._telemetry = telemetry
+        self._source = f"{type(processor).__name__}.prepare_mutation"
+
+    async def run(self, bounds: Bounds, *, skip_if_empty: bool = False) -> BatchResult:
+        """Run it; with `skip_if_empty`, nothing is prepared where nothing is outstanding."""
+        with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
+            try:
+                return await self._run(bounds, skip_if_empty, span)
+            except ContentionError:
+                self._telemetry.contended(self._recipient)
+                raise
+
+    async def _run(self, bounds: Bounds, skip_if_empty: bool, span: Any) -> BatchResult:
+        listing, (state, eversion) = await _both(self._list(bounds), self._processor.load_state())
+        events = tuple(to_event(item) for item in listing.items)
+        self._telemetry.listed(self._recipient, events, listing.read_time)
+        if skip_if_empty and not events:
+            return BatchResult(events, listing.complete, prepared=False)
+
+        with self._telemetry.step("eventbox.prepare_mutation"):
+            try:
+                mutation = await self._processor.prepare_mutation(events, state)
+            except PrepareError as error:
+                await self._delete(check_garbage(events, error.garbage, self._source))
+                if error.__cause__ is not None:
+                    raise error.__cause__  # noqa: B904 - the processor said what the cause is
+                raise
+        todo = plan(events, state, mutation, same=self._same, source=self._source)
+        link(span, todo.garbage)
+        link(span, (event for transition in todo.transitions for event in transition.events))
+
+        await self._delete(todo.garbage)
+        garbage = frozenset(event.id for event in todo.garbage)
+        if not todo.transitions:
+            return BatchResult(events, listing.complete, garbage)
+        with self._telemetry.step("eventbox.commit"):
+            committed = await self._commit(listing, state, eversion, todo.transitions)
+        consumed = frozenset(event.id for transition in committed for event in transition.events)
+        self._telemetry.removed(self._recipient, len(consumed))
+        return BatchResult(
+            events,
+            listing.complete,
+            garbage | consumed,
+            tuple(one.post_process for one in committed if one.post_process is not None),
+            skipped=len(committed) < len(todo.transitions),
+        )
+
+    async def _list(self, bounds: Bounds) -> Listing:
+        with self._telemetry.listing(self._recipient):
+            return await self._inbox.list(bounds.max_events, max_bytes=bounds.max_bytes)
+
+    async def _delete(self, garbage: Sequence[Event]) -> None:
+        if garbage:
+            await self._inbox.delete(event.id for event in garbage)
+            self._telemetry.removed(self._recipient, len(garbage))
+
+    async def _commit(
+        self, listing: Listing, state: S, eversion: int, transitions: Sequence[Transition[S]]
+    ) -> Sequence[Transition[S]]:
+        """Do everything that happens in the transaction; the transitions that were committed."""
+        transaction = Transaction(
+            self._client,
+            clock=self._clock,
+            rng=self._rng,
+            concurrency=self._concurrency,
+            token=self._rng.randbytes(16),
+        )
+        try:
+            now = await self._processor.fetch_eversion(transaction)
+            if now != eversion:
+                raise ContentionError(
+                    f"{self._recipient} was processed by somebody else meanwhile: its eversion was {eversion} "
+                    f"when the batch began and is {now} now"
+                )
+            kept = await self._apply(transaction, listing, transitions)
+            saves = bool(kept) and not self._same(state, kept[-1].transition_to)
+            if saves:
+                await self._processor.save_state(transaction, kept[-1].transition_to, eversion + 1)
+            if transaction._aborted is not None:
+                raise transaction._aborted
+        except BaseException as error:
+            aborted = transaction._aborted
+            await transaction._end("rolled back")
+            if aborted is not None and isinstance(error, Exception):
+                raise ContentionError(
+                    f"Firestore aborted a read in the transaction: {aborted.message}"
+                ) from error
+            raise
+        if not kept:
+            await transaction._end("rolled back")
+            return kept
+
+        async def resolve() -> bool | None:
+            return await self._was_committed(
+                transaction.token, listing, kept, eversion + 1 if saves else None
+            )
+
+        await commit(transaction, resolve=resolve)
+        return kept
+
+    async def _apply(
+        self, transaction: Transaction, listing: Listing, transitions: Sequence[Transition[S]]
+    ) -> Sequence[Transition[S]]:
+        """Run the side effects and consume the events, in order; the transitions before one that was skipped."""
+        for position, transition in enumerate(transitions):
+            with transaction._savepoint() as take_back:
+                if transition.side_effect is not None:
+                    try:
+                        await transition.side_effect(transaction)
+                    except SkipTransition:
+                        take_back()
+                        return transitions[:position]
+                if transition.events:
+                    with transaction._staging.popping():
+                        self._inbox.pop(
+                            transaction,
+                            listing,
+                            (event.id for event in transition.events),
+                            token=transaction.token,
+                        )
+        return transitions
+
+    async def _was_committed(
+        self, token: bytes, listing: Listing, kept: Sequence[Transition[S]], saved: int | None
+    ) -> bool | None:
+        """Whether the batch of this token was committed, by what it has left behind."""
+        # the tombstones first: a successor may have written its own token into the state
+        for item_id in (event.id for transition in kept for event in transition.events):
+            state = (await self._inbox.states([item_id]))[item_id]
+            if state is None:
+                continue  # TTL has taken the tombstone: ask the next one
+            if state.gone:
+                return state.popped_by == token
+            if state.version != listing.by_id[item_id]._version:
+                return False  # written anew since: our precondition can never hold again
+            return None  # as it was listed: the lost commit may still arrive
+        was_saved = getattr(self._processor, "_was_saved", None)
+        if saved is None or was_saved is None:
+            return None
+        outcome: bool | None = await was_saved(token, saved)
+        return outcome
+
+    def _same(self, before: S, after: S) -> bool:
+        compare = getattr(self._processor, "_same_state", None)
+        return before is after if compare is None else bool(compare(before, after))
+
+
+async def _both(first: Coroutine[Any, Any, A], second: Awaitable[B]) -> tuple[A, B]:
+    """Both results; where one fails, the other is cancelled and the error raised as it is."""
+    tasks = asyncio.create_task(first), asyncio.ensure_future(second)
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,41 @@
+"""What belongs to one batch and has to reach its processor, whose methods are called without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Any
+
+from dsset.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScope:
+    """The clock and randomness of the box, and what the batch's processors have loaded, by their id().
+
+    One processor may serve several batches at once, so what it has loaded is kept here and not on it.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    rng: Random = field(default_factory=SystemRandom)
+    loaded: dict[int, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def current() -> BatchScope:
+        """The scope of the batch that is running; outside any batch, an empty one."""
+        return _current.get() or BatchScope()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Make it the current one, also for the tasks that are started meanwhile."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+_current: ContextVar[BatchScope | None] = ContextVar("eventbox_batch_scope", default=None)

@@ -1,0 +1,321 @@
+"""`EventBox`: emitting events to recipients, and processing them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from random import Random, SystemRandom
+from typing import TypeVar
+
+from google.cloud.firestore_v1.async_client import AsyncClient
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from dsset import DSSet
+from dsset.clock import Clock, SystemClock
+from dsset.dsset import DEFAULT_MAX_BYTES, TIMEOUT
+from dsset.items import check_moment
+from eventbox.batch import Batch, Bounds
+from eventbox.drain import DrainReport, drain
+from eventbox.emitting import emit_items, to_items
+from eventbox.events import Event, NewEvent, Receipt
+from eventbox.inbox import inbox_of, to_event
+from eventbox.processor import PostProcessFn, Processor
+from eventbox.recipient import Recipient
+from eventbox.run_in_transaction import run_in_transaction
+from eventbox.telemetry import Telemetry
+from eventbox.transaction import Concurrency, Transaction
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_PROCESSOR_METHODS = ("load_state", "prepare_mutation", "fetch_eversion", "save_state")
+
+
+class EventBox:
+    """A durable inbox for every document of a database. One for each process is enough; it holds nothing to close.
+
+        box = EventBox(client)
+        order = Recipient(client.document("orders/1"), "order")
+        await box.emit(b"paid", to=order, id=delivery_id)
+        for post_process in await box.process_batch(order, OrderProcessor(order)):
+            await post_process()
+
+    Args:
+        client: the client that the recipients' references come from.
+        tombstones_delay: for how long the ID of a consumed event counts as used.
+        clock: where the time comes from.
+        concurrency: how transactions are kept apart. "optimistic" holds no locks while they run and lets the
+            slower one fail at its commit; "pessimistic" locks what they read, and makes others wait.
+        meter_provider, tracer_provider: where metrics and spans go; OpenTelemetry's global ones by default.
+        rng: where IDs, tokens and jitter come from; the operating system by default.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        tombstones_delay: timedelta = timedelta(hours=24),
+        clock: Clock | None = None,
+        concurrency: Concurrency = "optimistic",
+        meter_provider: MeterProvider | None = None,
+        tracer_provider: TracerProvider | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        if not isinstance(client, AsyncClient):
+            raise TypeError(
+                f"client must be a google.cloud.firestore.AsyncClient, not {type(client).__name__}"
+                + (" (the synchronous client will not do)" if type(client).__name__ == "Client" else "")
+            )
+        if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
+            raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
+        _check_concurrency(concurrency)
+        self._client = client
+        self._tombstones_delay = tombstones_delay
+        self._clock = clock or SystemClock()
+        self._concurrency: Concurrency = concurrency
+        self._rng = rng or SystemRandom()
+        self._telemetry = Telemetry(self._clock, meter_provider, tracer_provider)
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client that it was made with."""
+        return self._client
+
+    async def emit(
+        self,
+        value: bytes,
+        to: Recipient,
+        *,
+        id: str | None = None,
+        process_after: datetime | None = None,
+        transaction: AsyncTransaction | None = None,
+        timeout: timedelta = TIMEOUT,
+    ) -> Receipt:
+        """Put an event into the recipient's inbox, once for each ID.
+
+        When it returns, and the receipt does not say duplicate, the event is handed to processors until one consumes
+        it. In a transaction it is emitted if and only if that commits. Transient errors are retried with backoff for
+        up to `timeout`; a resend of its own is no duplicate.
+
+        Args:
+            value: at most 1,000,000 bytes; may be empty.
+            to: whom it is for.
+            id: 1 to 256 bytes of UTF-8; a random one by default. An ID that is outstanding, or was consumed less than
+                the box's `tombstones_delay` ago, adds nothing. In a transaction pass the same value for the same ID.
+            process_after: not handed over before this moment (aware).
+            transaction: of google's client or eventbox's.
+
+        Raises:
+            TypeError, ValueError: a bad argument; nothing was sent.
+            EmitError: it could not be written, or nobody knows; emit it again with the same ID.
+
+        Cost: 1 RPC and 1 write; a duplicate 2 RPCs and 1 read; in a transaction no RPC, and 1 write of its commit.
+        """
+        events = [NewEvent(value, id=id, process_after=process_after)]
+        receipts = await self.emit_many(events, to, transaction=transaction, timeout=timeout)
+        return receipts[0]
+
+    async def emit_many(
+        self,
+        events: Iterable[NewEvent],
+        to: Recipient,
+        *,
+        transaction: AsyncTransaction | None = None,
+        timeout: timedelta = TIMEOUT,
+    ) -> list[Receipt]:
+        """Emit several events to one recipient in as few RPCs as the limits allow; a receipt for each, in order.
+
+        Outside a transaction it is several emits: each event stands alone. Of equal IDs in one call the first counts.
+        In a transaction they all take part in its one commit, and more than 8 MiB of them are a ValueError.
+
+        Raises:
+            TypeError, ValueError: a bad argument; nothing was sent.
+            EmitError: some could not be written; it has the receipts of the others.
+
+        Cost: as many writes as new events, in 1 RPC for each 500 events or 8 MiB; duplicates as in `emit`.
+        """
+        self._check_recipient(to)
+        self._check_transaction(transaction)
+        items = to_items(events, self._rng)
+        return await emit_items(
+            items, to, self._inbox(to), transaction=transaction, timeout=timeout, telemetry=self._telemetry
+        )
+
+    async def list_events(self, recipient: Recipient) -> list[Event]:
+        """All outstanding events, also those that are not due yet. For tests and tools: it has no bound.
+
+        Cost: 1 RPC for each 1,000 events, 1 read an event (at least 1).
+        """
+        self._check_recipient(recipient)
+        return [to_event(item) for item in (await self._inbox(recipient).list_all()).items]
+
+    async def process_batch(
+        self,
+        recipient: Recipient,
+        processor: Processor[S],
+        *,
+        max_events: int = 1_000,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> list[PostProcessFn]:
+        """Run one batch of the recipient's events through its processor; the callbacks to run now.
+
+        The state is loaded and the events are listed side by side, `prepare_mutation` decides, its garbage is deleted,
+        and then one transaction does all the rest or nothing: the side effects, the consumption of the events, and the
+        new state with the next eversion.
+
+        Args:
+            recipient: whose inbox it is.
+            processor: what to do with the events.
+            max_events: at most so many events are listed.
+            max_bytes: and at most so many bytes of them (the first comes whatever its size).
+
+        Raises:
+            TypeError, ValueError: a bad argument or a bad mutation; nothing was changed.
+            ContentionError: a concurrent writer won; nothing was changed but garbage. Try again later.
+            UnknownOutcomeError: the answer to the commit was lost, and nothing tells (this needs a batch that
+                consumes no event and saves no state of a `DocumentProcessor`).
+            Whatever the processor or a side effect raised (for a `PrepareError`: its cause); nothing was changed but
+            garbage.
+
+        Cost, with n events consumed and a `DocumentProcessor`: 2 sequential round trips, 3 RPCs, n + 1 reads, n + 1
+        writes; any other processor pays for its own loads and saves, and one round trip more for `fetch_eversion`. A
+        batch with nothing to do: 1 round trip, 2 RPCs, 2 reads. Garbage: 1 round trip, 1 RPC, 1 write each. A side
+        effect's reads: as they are, in the same transaction.
+        """
+        result = await self._batch(recipient, processor).run(_bounds(max_events, max_bytes))
+        return list(result.post_process)
+
+    async def drain(
+        self,
+        recipient: Recipient,
+        processor: Processor[S],
+        *,
+        max_events: int = 1_000,
+        max_batches: int | None = None,
+        deadline: datetime | None = None,
+    ) -> DrainReport:
+        """Run batch after batch while events are outstanding, and their callbacks after each commit.
+
+        A callback that fails is logged and counted, and does not stop it. What ends it is in the report: nothing was
+        left, `max_batches` was reached, the next batch would, by the longest so far, end after `deadline`, a
+        concurrent writer won, or a batch moved nothing (the same events were skipped twice, or none was consumed).
+
+        Raises what `process_batch` does, but for ContentionError; what was committed before stands.
+        """
+        bounds = _bounds(max_events, DEFAULT_MAX_BYTES)
+        if max_batches is not None:
+            _check_positive("max_batches", max_batches)
+        check_moment(deadline, "deadline")
+        self._batch(recipient, processor)  # checks them before anything is done
+        return await drain(
+            lambda: self._batch(recipient, processor),
+            bounds,
+            recipient=recipient,
+            max_batches=max_batches,
+            deadline=deadline,
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+
+    async def run_in_transaction(
+        self,
+        fn: Callable[[Transaction], Awaitable[T]],
+        *,
+        attempts: int = 5,
+        concurrency: Concurrency | None = None,
+    ) -> T:
+        """Run `fn` in a transaction and commit; what `fn` returned.
+
+        It is run again, with jittered backoff, where Firestore aborts the transaction (a concurrent writer was faster),
+        so it acts through the transaction alone. What `fn` raises ends it, and nothing was changed. The transaction
+        begins with its first read; without one, its writes are a single commit.
+
+        Args:
+            fn: is given the transaction.
+            attempts: how often it is run at most.
+            concurrency: for this transaction, in place of the box's.
+
+        Raises:
+            ContentionError: every attempt was aborted.
+            UnknownOutcomeError: the answer to the commit was lost, and sending it again could have done it twice, or
+                did not tell.
+            GoogleAPICallError: Firestore refused it otherwise; a failed precondition is not retried.
+            Whatever `fn` raised.
+
+        Cost: 1 round trip and RPC for the commit, and those of its reads.
+        """
+        if not callable(fn):
+            raise TypeError(f"fn must be an asynchronous function, not {type(fn).__name__}")
+        _check_positive("attempts", attempts)
+        if concurrency is not None:
+            _check_concurrency(concurrency)
+        return await run_in_transaction(
+            fn,
+            client=self._client,
+            clock=self._clock,
+            rng=self._rng,
+            concurrency=concurrency or self._concurrency,
+            attempts=attempts,
+        )
+
+    def _batch(self, recipient: Recipient, processor: Processor[S]) -> Batch[S]:
+        self._check_recipient(recipient)
+        missing = [name for name in _PROCESSOR_METHODS if not callable(getattr(processor, name, None))]
+        if missing:
+            raise TypeError(
+                f"a {type(processor).__name__} is no Processor: it lacks {', '.join(missing)} (a subclass of "
+                "DocumentProcessor needs prepare_mutation alone)"
+            )
+        return Batch(
+            recipient,
+            processor,
+            self._inbox(recipient),
+            client=self._client,
+            clock=self._clock,
+            rng=self._rng,
+            concurrency=self._concurrency,
+            telemetry=self._telemetry,
+        )
+
+    def _inbox(self, recipient: Recipient) -> DSSet:
+        return inbox_of(recipient, tombstones_delay=self._tombstones_delay, clock=self._clock, rng=self._rng)
+
+    def _check_recipient(self, recipient: object) -> None:
+        if not isinstance(recipient, Recipient):
+            raise TypeError(
+                f"expected a Recipient, not {type(recipient).__name__}: Recipient(client.document('orders/1'), 'order')"
+            )
+        theirs, ours = recipient.ref._client._database_string, self._client._database_string
+        if theirs != ours:
+            raise ValueError(
+                f"recipient {recipient} lies in {theirs}, but this EventBox's client speaks to {ours}"
+            )
+
+    def _check_transaction(self, transaction: object) -> None:
+        if transaction is None:
+            return
+        if not isinstance(transaction, AsyncTransaction):
+            raise TypeError(f"transaction must be an AsyncTransaction, not {type(transaction).__name__}")
+        theirs, ours = transaction._client._database_string, self._client._database_string
+        if theirs != ours:
+            raise ValueError(f"the transaction is on {theirs}, but this EventBox's client speaks to {ours}")
+
+
+def _bounds(max_events: int, max_bytes: int) -> Bounds:
+    _check_positive("max_events", max_events)
+    _check_positive("max_bytes", max_bytes)
+    return Bounds(max_events, max_bytes)
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{name} must be positive, not {value}")
+
+
+def _check_concurrency(concurrency: object) -> None:
+    if concurrency not in ("optimistic", "pessimistic"):
+        raise ValueError(f'concurrency must be "optimistic" or "pessimistic", not {concurrency!r}')

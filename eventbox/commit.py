@@ -1,0 +1,146 @@
+"""Committing a transaction, and finding out what became of a commit whose answer was lost."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from google.api_core.exceptions import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    GoogleAPICallError,
+    NotFound,
+)
+from grpc import StatusCode
+
+from dsset.retry import Backoff, retry_transient
+from dsset.wire import Wire
+from eventbox.errors import ContentionError, UnknownOutcomeError
+from eventbox.transaction import Transaction
+
+logger = logging.getLogger("eventbox")
+
+TIMEOUT = timedelta(minutes=1)
+"""How long it is tried to find out what became of a commit."""
+
+LOST = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.INTERNAL,
+        StatusCode.UNKNOWN,
+        StatusCode.CANCELLED,
+    }
+)
+"""Codes that come in place of an answer: the commit may have been carried out. After any other it was not."""
+
+_BARELY_ANYTHING = ("eventbox_eversion",)
+
+Resolve = Callable[[], Awaitable[bool | None]]
+"""Asks the database whether the commit was carried out: True, False (nor will it ever be), or None: cannot tell."""
+
+
+async def commit(transaction: Transaction, *, resolve: Resolve | None = None) -> Any:
+    """Commit, and run the `on_commit` callbacks; the CommitResponse, or None where its answer was lost.
+
+    A lost answer is resolved: the commit is sent again where it cannot be carried out twice, and where that one fails,
+    `resolve` is asked.
+
+    Raises:
+        ContentionError: somebody else was faster; nothing happened.
+        UnknownOutcomeError: the answer was lost, and nothing can tell.
+        GoogleAPICallError: Firestore refused it, say, for a precondition of the user's own; nothing happened.
+    """
+    staging = transaction._staging
+    if staging.empty and not transaction._server_id:
+        await transaction._end("committed")
+        await _run_callbacks(transaction)
+        return None
+    wire = Wire.of(transaction._client)
+    writes = staging.writes()
+    try:
+        response = await wire.commit(writes, transaction=transaction._server_id)
+    except GoogleAPICallError as error:
+        if error.grpc_status_code in LOST:
+            response = await _find_out(transaction, writes, error, resolve)
+        else:
+            await transaction._end("refused")
+            raise await _refusal(transaction, error) from error
+    await transaction._end("committed")
+    await _run_callbacks(transaction)
+    return response
+
+
+async def _find_out(
+    transaction: Transaction, writes: list[Any], lost: GoogleAPICallError, resolve: Resolve | None
+) -> Any:
+    """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
+    outcome: bool | None = None
+    if transaction._staging.happens_once or transaction._server_id:
+        backoff = Backoff(transaction._clock, transaction._rng, TIMEOUT)
+        while await backoff.wait():
+            try:
+                return await Wire.of(transaction._client).commit(
+                    writes, transaction=transaction._server_id, timeout=backoff.attempt_timeout
+                )
+            except GoogleAPICallError as error:
+                # ABORTED says nothing about the one before it, unless a server transaction is at its end
+                if error.grpc_status_code in LOST or (
+                    isinstance(error, Aborted) and not transaction._server_id
+                ):
+                    continue
+                lost.add_note(f"sent again, it was refused: {error}")
+                break
+        if resolve is not None:
+            outcome = await resolve()
+    if outcome:
+        return None
+    await transaction._end("lost")
+    if outcome is False:
+        raise ContentionError(
+            "another writer was faster; the commit, whose answer was lost, was not carried out"
+        ) from lost
+    raise UnknownOutcomeError(
+        f"the answer to a commit of {len(writes)} writes was lost, and nothing tells whether it was carried out; look "
+        "at the documents that it writes before you try again"
+    ) from lost
+
+
+async def _refusal(transaction: Transaction, error: Exception) -> Exception:
+    """What to raise for a commit that was surely not carried out."""
+    if isinstance(error, Aborted):
+        return ContentionError(f"Firestore aborted the transaction: {error}")
+    if not isinstance(error, FailedPrecondition | NotFound | AlreadyExists):
+        return error
+    staging = transaction._staging
+    expectations = staging.expectations
+    if not expectations:
+        return error
+    if staging.has_foreign_preconditions and await _hold(transaction, expectations):
+        return error
+    return ContentionError(f"another writer was faster: {error}")
+
+
+async def _hold(transaction: Transaction, expectations: list[Any]) -> bool:
+    """Whether all that we demanded ourselves is still so; then the precondition that failed is the user's."""
+    names = [expectation.name for expectation in expectations]
+    wire = Wire.of(transaction._client)
+    responses = await retry_transient(
+        lambda timeout: wire.batch_get(names, mask=_BARELY_ANYTHING, timeout=timeout),
+        Backoff(transaction._clock, transaction._rng, TIMEOUT),
+    )
+    return all(expectation.holds(responses[expectation.name]) for expectation in expectations)
+
+
+async def _run_callbacks(transaction: Transaction) -> None:
+    for callback in transaction._on_commit:
+        try:
+            result = callback()
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            logger.exception("an on_commit callback failed; the commit stands")

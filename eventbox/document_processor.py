@@ -1,0 +1,158 @@
+"""`DocumentProcessor`: the state is the recipient's own document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from dsset import protos
+from dsset.retry import Backoff, retry_transient
+from dsset.wire import Wire
+from eventbox.batch_scope import BatchScope
+from eventbox.events import Event
+from eventbox.processor import Mutation
+from eventbox.recipient import Recipient
+from eventbox.state_codec import Encoded, StateCodec
+from eventbox.transaction import Transaction
+
+S = TypeVar("S")
+
+EVERSION = "eventbox_eversion"
+TOKEN = "eventbox_token"
+
+_TIMEOUT = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded(Generic[S]):
+    """The document as it was loaded. `encoded` is what would have been written for it, before anyone changed it."""
+
+    state: S
+    eversion: int
+    version: Any | None  # the document's update time; None: there is none
+    encoded: Encoded
+
+
+class DocumentProcessor(Generic[S]):
+    """A processor whose state is the recipient's document. A subclass writes `prepare_mutation`.
+
+        @dataclass
+        class Counter:
+            total: int = 0
+
+        class Count(DocumentProcessor[Counter]):
+            def __init__(self, recipient: Recipient) -> None:
+                super().__init__(recipient, Counter)
+
+            async def prepare_mutation(self, events, state):
+                state.total += len(events)
+                return Mutation([Transition(state, events=events)])
+
+    A state may be changed in place (then let one transition carry the change: transitions that share one object cannot
+    be told apart). Fields of the document that the state does not know are kept. Its eversion is the field
+    `eventbox_eversion`; that and `eventbox_token` are the only fields of ours in your document.
+
+    Args:
+        recipient: whose document it is.
+        state_type: a dataclass, a pydantic model, or dict.
+        initial: the state of a document that does not exist; `state_type()` by default.
+
+    Raises (from `load_state`, and so from `process_batch`):
+        pydantic.ValidationError: the document does not fit the state's type.
+
+    Cost of a batch: see `EventBox.process_batch`. Loading is 1 read, and saving is 1 write that carries the version
+    check as its precondition, so the transaction needs no read. Where a batch leaves the state as it is, a write that
+    changes nothing carries the check.
+    """
+
+    def __init__(
+        self, recipient: Recipient, state_type: type[S], *, initial: Callable[[], S] | None = None
+    ) -> None:
+        if not isinstance(recipient, Recipient):
+            raise TypeError(f"recipient must be a Recipient, not {type(recipient).__name__}")
+        self.recipient = recipient
+        self._codec = StateCodec(state_type)
+        self._initial: Callable[[], S] = initial or state_type
+        self._name: str = recipient.ref._document_path
+        self._client = recipient.ref._client
+        self._last: _Loaded[S] | None = None
+
+    async def prepare_mutation(self, events: Sequence[Event], state: S) -> Mutation[S]:
+        """What a subclass writes: see `Processor.prepare_mutation`."""
+        raise NotImplementedError(f"{type(self).__name__} must define prepare_mutation")
+
+    async def load_state(self) -> tuple[S, int]:
+        """Read the document: 1 RPC, 1 read."""
+        response = await self._fetch(mask=None)
+        if response.WhichOneof("result") == "missing":
+            state, eversion, version = self._initial(), 0, None
+        else:
+            document = response.found
+            state = self._codec.decode(document, self._client)
+            # `in` first: reading an absent key of a protobuf map creates it
+            eversion = document.fields[EVERSION].integer_value if EVERSION in document.fields else 0
+            version = document.update_time
+        self._last = _Loaded(state, eversion, version, self._codec.encode(state))
+        BatchScope.current().loaded[id(self)] = self._last
+        return state, eversion
+
+    async def fetch_eversion(self, transaction: Transaction) -> int:
+        """The eversion that was loaded, which the commit will demand: no read."""
+        loaded = self._loaded
+        transaction._verify(self._name, loaded.version)
+        return loaded.eversion
+
+    async def save_state(self, transaction: Transaction, state: S, eversion: int) -> None:
+        """Write the state, its eversion and the batch's token: 1 write, as part of the commit."""
+        encoded = self._codec.encode(state)
+        fields = {
+            **encoded.fields,
+            EVERSION: protos.Value(integer_value=eversion),
+            TOKEN: protos.Value(bytes_value=transaction.token),
+        }
+        mask = [*encoded.mask_paths(self._loaded.encoded), EVERSION, TOKEN]
+        transaction._staging.change_verified(
+            protos.Write(
+                update=protos.Document(name=self._name, fields=fields),
+                update_mask=protos.DocumentMask(field_paths=mask),
+            )
+        )
+
+    # What the core asks of a processor that offers it -----------------------------------------------------
+
+    def _same_state(self, before: S, after: S) -> bool:
+        """Whether `after` would be written as `before` would; the loaded state counts as it was loaded."""
+        loaded = self._loaded
+        unchanged = loaded.encoded if before is loaded.state else self._codec.encode(before)
+        return self._codec.encode(after).fingerprint == unchanged.fingerprint
+
+    async def _was_saved(self, token: bytes, eversion: int) -> bool | None:
+        """Whether the batch of this token has saved this eversion; None where the document cannot tell."""
+        response = await self._fetch(mask=(EVERSION, TOKEN))
+        if response.WhichOneof("result") == "missing":
+            return None
+        fields = response.found.fields
+        if fields[TOKEN].bytes_value == token:
+            return True
+        now = fields[EVERSION].integer_value
+        if now == eversion or (now < eversion and response.found.update_time != self._loaded.version):
+            return False  # another's save has this eversion, or the precondition can never hold again
+        return None
+
+    @property
+    def _loaded(self) -> _Loaded[S]:
+        loaded = BatchScope.current().loaded.get(id(self), self._last)
+        if loaded is None:
+            raise RuntimeError(f"{type(self).__name__}: load_state must come first")
+        return loaded  # type: ignore[no-any-return]
+
+    async def _fetch(self, mask: Sequence[str] | None) -> Any:
+        wire = Wire.of(self._client)
+        scope = BatchScope.current()
+        responses = await retry_transient(
+            lambda timeout: wire.batch_get([self._name], mask=mask, timeout=timeout),
+            Backoff(scope.clock, scope.rng, _TIMEOUT),
+        )
+        return responses[self._name]

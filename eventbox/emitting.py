@@ -1,0 +1,66 @@
+"""Emitting events: checked as a whole first, then written into the recipient's inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
+
+from dsset import AddError, DSSet
+from dsset.items import Item, check_item
+from eventbox.errors import EmitError
+from eventbox.events import NewEvent, Receipt
+from eventbox.inbox import to_item
+from eventbox.recipient import Recipient
+from eventbox.telemetry import Telemetry
+from eventbox.transaction import Transaction
+
+
+def to_items(events: Iterable[NewEvent], rng: Random) -> list[Item]:
+    """The items to add, with an ID for each event that has none.
+
+    Raises:
+        TypeError, ValueError: one of them is no event, or breaks a rule.
+    """
+    items = []
+    for position, event in enumerate(events):
+        if not isinstance(event, NewEvent):
+            raise TypeError(f"event {position} must be a NewEvent, not {type(event).__name__}")
+        event_id = rng.randbytes(16).hex() if event.id is None else event.id
+        items.append(check_item(to_item(event, event_id, None)))
+    return items
+
+
+async def emit_items(
+    items: list[Item],
+    to: Recipient,
+    inbox: DSSet,
+    *,
+    transaction: AsyncTransaction | None,
+    timeout: timedelta,
+    telemetry: Telemetry,
+) -> list[Receipt]:
+    """Write the items; a receipt for each, in order."""
+    with telemetry.emitting(to) as traceparent:
+        if traceparent is not None:
+            items = [replace(item, metadata={"traceparent": traceparent}) for item in items]
+        if transaction is not None:
+            await inbox.add(items, transaction=transaction)
+            if isinstance(transaction, Transaction):
+                transaction.on_commit(lambda: telemetry.sent(to, len(items)))
+            return [Receipt(item.id, None) for item in items]
+        try:
+            new = await inbox.add(items, timeout=timeout)
+        except AddError as error:
+            written = [
+                Receipt(item.id, not result)
+                for item, result in zip(items, error.results, strict=True)
+                if result is not None
+            ]
+            telemetry.sent(to, sum(not receipt.duplicate for receipt in written))
+            raise EmitError(str(to), written, error.errors) from error.__cause__
+        telemetry.sent(to, sum(new))
+        return [Receipt(item.id, not was_new) for item, was_new in zip(items, new, strict=True)]

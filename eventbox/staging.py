@@ -1,0 +1,171 @@
+"""The writes that a transaction has gathered, and what they become in its commit: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dsset import protos
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a write of ours demands of a document: its update time, or None, that there is none."""
+
+    name: str
+    version: Any | None
+
+    def holds(self, response: Any) -> bool:
+        """Whether it is so in this BatchGetDocumentsResponse."""
+        if response.WhichOneof("result") == "missing":
+            return self.version is None
+        return self.version is not None and bool(response.found.update_time == self.version)
+
+    @property
+    def precondition(self) -> Any:
+        if self.version is None:
+            return protos.Precondition(exists=False)
+        return protos.Precondition(update_time=self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point to go back to."""
+
+    writes: int
+    pops: int
+
+
+class Staging:
+    """What a commit will consist of.
+
+    Three kinds of things are told apart, because they fail differently: pops (of events; a failed precondition is
+    contention), verified documents (the same), and writes of the user's own (a failed precondition is theirs).
+    """
+
+    def __init__(self) -> None:
+        self._writes: list[Any] = []
+        self._pops: list[Any] = []
+        self._verified: dict[str, Expectation] = {}
+        self._changes_verified: set[str] = set()
+        self._popping = False
+
+    def add(self, write: Any) -> None:
+        (self._pops if self._popping else self._writes).append(write)
+
+    @contextmanager
+    def popping(self) -> Iterator[None]:
+        """Take what is added meanwhile for the consumption of events."""
+        self._popping = True
+        try:
+            yield
+        finally:
+            self._popping = False
+
+    def verify(self, name: str, version: Any | None) -> None:
+        self._verified[name] = Expectation(name, version)
+
+    def change_verified(self, write: Any) -> None:
+        """Add a write of ours to a verified document that surely changes it."""
+        self._writes.append(write)
+        self._changes_verified.add(target(write))
+
+    def mark(self) -> Mark:
+        return Mark(len(self._writes), len(self._pops))
+
+    def take_back(self, mark: Mark) -> None:
+        del self._writes[mark.writes :]
+        del self._pops[mark.pops :]
+
+    @property
+    def empty(self) -> bool:
+        return not (self._writes or self._pops or self._verified)
+
+    @property
+    def pops(self) -> int:
+        """How many events it consumes."""
+        return len(self._pops)
+
+    @property
+    def has_foreign_preconditions(self) -> bool:
+        """Whether a precondition may fail that the user has put there."""
+        return any(write.HasField("current_document") for write in self._writes)
+
+    @property
+    def expectations(self) -> list[Expectation]:
+        """Everything that we demand ourselves: where it no longer holds, somebody else was faster."""
+        popped = [Expectation(write.update.name, write.current_document.update_time) for write in self._pops]
+        return [*self._verified.values(), *popped]
+
+    @property
+    def happens_once(self) -> bool:
+        """Whether carrying it out makes it impossible to carry it out again, so that resending does no harm."""
+        return (
+            bool(self._pops)
+            or bool(self._changes_verified)
+            or any(_happens_once(write) for write in self._writes)
+        )
+
+    def writes(self) -> list[Any]:
+        """The writes of the commit.
+
+        Pops come first: an event of the same ID that is emitted in the same transaction must meet the tombstone. A
+        verified document costs no write of its own where one is written anyway: the first such write bears the
+        precondition. Otherwise a write that changes nothing does, since Firestore has no write that only verifies.
+        """
+        pending = dict(self._verified)
+        result: list[Any] = []
+        for write in self._writes:
+            expectation = pending.pop(target(write), None) if pending else None
+            if expectation is not None:
+                if write.HasField("current_document"):
+                    result.append(_verification(expectation))
+                else:
+                    write = _with_precondition(write, expectation)
+            result.append(write)
+        return [*self._pops, *(_verification(expectation) for expectation in pending.values()), *result]
+
+
+def target(write: Any) -> str:
+    """The name of the document that a write is about."""
+    match write.WhichOneof("operation"):
+        case "update":
+            name = write.update.name
+        case "delete":
+            name = write.delete
+        case _:
+            name = write.transform.document
+    return str(name)
+
+
+def _verification(expectation: Expectation) -> Any:
+    if expectation.version is None:
+        return protos.Write(delete=expectation.name, current_document=expectation.precondition)
+    return protos.Write(
+        update=protos.Document(name=expectation.name),
+        update_mask=protos.DocumentMask(),  # present and empty: no field is touched, and the update time stays
+        current_document=expectation.precondition,
+    )
+
+
+def _with_precondition(write: Any, expectation: Expectation) -> Any:
+    changed = protos.Write()
+    changed.CopyFrom(write)
+    changed.current_document.CopyFrom(expectation.precondition)
+    return changed
+
+
+def _happens_once(write: Any) -> bool:
+    """Whether the write's own precondition fails once it has been carried out.
+
+    An update with an update time does not count: one that changes nothing leaves the update time as it is.
+    """
+    if not write.HasField("current_document"):
+        return False
+    condition = write.current_document
+    kind = condition.WhichOneof("condition_type")
+    if write.WhichOneof("operation") == "delete":
+        return kind == "update_time" or bool(condition.exists)
+    return kind == "exists" and not condition.exists

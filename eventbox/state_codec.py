@@ -1,0 +1,142 @@
+"""Between a state (a dataclass, a pydantic model or a dict) and the fields of its document: no I/O.
+
+The fields that a state's type does not know are none of its business: they are never read, and a write's mask leaves
+them out, at any depth that is made of dataclasses and models. What lies inside a dict or a list belongs to the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from google.cloud.firestore_v1 import _helpers
+from google.cloud.firestore_v1.field_path import FieldPath
+from pydantic import BaseModel, TypeAdapter
+
+from dsset import protos
+
+S = TypeVar("S")
+
+RESERVED_PREFIX = "eventbox_"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A state as it would be written: its fields, and the mask of what is written at all.
+
+    Two states are the same if their `fingerprint` is: to the last bit, so that 0 and 0.0 differ and NaN does not.
+    """
+
+    fields: Mapping[str, Any]
+    mask: frozenset[tuple[str, ...]]
+    fingerprint: bytes
+
+    def mask_paths(self, before: Encoded | None) -> list[str]:
+        """The field paths to write, quoted; those that `before` had and this one has not are deleted."""
+        paths = self.mask | (before.mask if before is not None else frozenset())
+        # of a path and one below it, only the upper one: a whole value replaces what lies below
+        kept = [path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))]
+        return sorted(FieldPath(*path).to_api_repr() for path in kept)
+
+
+class StateCodec(Generic[S]):
+    """Encodes and decodes states of one type.
+
+    Raises:
+        TypeError: the type is none of those that a state may have.
+    """
+
+    def __init__(self, state_type: type[S]) -> None:
+        self._type = state_type
+        self._adapter: TypeAdapter[S] | None = None
+        if not isinstance(state_type, type):
+            raise TypeError(f"state_type must be a class, not {state_type!r}")
+        if is_dataclass(state_type) or issubclass(state_type, BaseModel):
+            self._adapter = TypeAdapter(state_type)
+        elif not issubclass(state_type, dict):
+            raise TypeError(
+                f"a state must be a dataclass, a pydantic model or a dict, but {state_type.__name__} is none of them"
+            )
+
+    def decode(self, document: Any, client: Any) -> S:
+        """The state in a document.
+
+        Raises:
+            pydantic.ValidationError: the document's fields do not fit the type.
+        """
+        data = _helpers.decode_dict(document.fields, client)
+        data = {key: value for key, value in data.items() if not key.startswith(RESERVED_PREFIX)}
+        if self._adapter is None:
+            return self._type(data)  # type: ignore[call-arg]
+        return self._adapter.validate_python(data, by_alias=True, by_name=True)
+
+    def encode(self, state: S) -> Encoded:
+        """What would be written for the state.
+
+        Raises:
+            TypeError: it is of another type, or holds what Firestore cannot store.
+            ValueError: a field's name is reserved.
+        """
+        if not isinstance(state, self._type):
+            raise TypeError(
+                f"expected a state of type {self._type.__name__}, not {type(state).__name__}: {state!r:.100}"
+            )
+        plain = _plain(state)
+        for key in plain:
+            if not isinstance(key, str):
+                raise TypeError(f"the keys of a state must be str, not {type(key).__name__}: {key!r:.100}")
+            if key.startswith(RESERVED_PREFIX):
+                raise ValueError(
+                    f"the field {key!r} is eventbox's own: a state's may not begin with {RESERVED_PREFIX!r}"
+                )
+        encoded = {key: value._pb for key, value in _helpers.encode_dict(plain).items()}
+        map_value = protos.MapValue(fields=encoded)
+        return Encoded(encoded, frozenset(_mask(state)), map_value.SerializeToString(deterministic=True))
+
+
+def _plain(value: Any) -> Any:
+    """The value in terms that google's client can encode."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclass_fields(value)}
+    if isinstance(value, BaseModel):
+        return {**{name: _plain(getattr(value, name)) for name in type(value).model_fields}, **_extra(value)}
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        # sorted where that is possible, so that an equal set is written the same
+        items = [_plain(item) for item in value]
+        try:
+            return sorted(items)
+        except TypeError:
+            return sorted(items, key=repr)
+    return value
+
+
+def _mask(value: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths that a state owns: down through dataclasses and models, not into dicts and lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        names: list[str] = [field.name for field in dataclass_fields(value)]
+    elif isinstance(value, BaseModel):
+        names = [*type(value).model_fields, *_extra(value)]
+    elif isinstance(value, dict) and not prefix:
+        yield from ((key,) for key in value)
+        return
+    else:
+        names = []
+    if not names:
+        if prefix:
+            yield prefix
+        return
+    for name in names:
+        inner = getattr(value, name)
+        yield from _mask(inner, (*prefix, name))
+
+
+def _extra(value: BaseModel) -> dict[str, Any]:
+    return {key: _plain(item) for key, item in (value.model_extra or {}).items()}

@@ -1,0 +1,163 @@
+"""Metrics and spans, by OpenTelemetry's API: they cost next to nothing where the application has no SDK.
+
+Every metric bears the attribute `eventbox.recipient`, the recipient's monitoring string.
+
+    eventbox.sent            events that an emit added
+    eventbox.removed         events that were consumed or were garbage
+    eventbox.list.duration   seconds of a listing; `eventbox.result` is ok, timeout or failure
+    eventbox.size            events in a listing (bounded by max_events)
+    eventbox.oldest_age      seconds since the oldest event of a listing was emitted, or fell due
+    eventbox.batch.duration  seconds of a batch, from loading to the commit
+    eventbox.contention      batches that lost to a concurrent writer
+    eventbox.post_process.failures   callbacks that failed in a drain
+
+Spans: eventbox.emit; eventbox.process_batch, with dsset.list, eventbox.prepare_mutation and eventbox.commit below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from google.api_core.exceptions import DeadlineExceeded
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from dsset.clock import Clock
+from eventbox.events import Event
+from eventbox.recipient import Recipient
+
+MAX_LINKS = 128
+"""Links that a span may have: the default limit of OpenTelemetry's SDK."""
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def _version() -> str:
+    try:
+        return version("eventbox")
+    except PackageNotFoundError:  # pragma: no cover - run from a source tree that is not installed
+        return "unknown"
+
+
+class Telemetry:
+    """The instruments of one box."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        meter_provider: metrics.MeterProvider | None = None,
+        tracer_provider: trace.TracerProvider | None = None,
+    ) -> None:
+        self._clock = clock
+        meter = metrics.get_meter("eventbox", _version(), meter_provider=meter_provider)
+        self._tracer = trace.get_tracer("eventbox", _version(), tracer_provider=tracer_provider)
+        self._sent = meter.create_counter("eventbox.sent", "{event}", "Events that an emit added")
+        self._removed = meter.create_counter(
+            "eventbox.removed", "{event}", "Events that were consumed or were garbage"
+        )
+        self._list_duration = meter.create_histogram("eventbox.list.duration", "s", "Duration of a listing")
+        self._size = meter.create_histogram("eventbox.size", "{event}", "Events in a listing")
+        self._oldest_age = meter.create_histogram(
+            "eventbox.oldest_age", "s", "Time since the oldest event of a listing was emitted, or fell due"
+        )
+        self._batch_duration = meter.create_histogram("eventbox.batch.duration", "s", "Duration of a batch")
+        self._contention = meter.create_counter(
+            "eventbox.contention", "{batch}", "Batches that lost to a concurrent writer"
+        )
+        self._post_process_failures = meter.create_counter(
+            "eventbox.post_process.failures", "{callback}", "Post-process callbacks that failed in a drain"
+        )
+
+    @contextmanager
+    def emitting(self, recipient: Recipient) -> Iterator[str | None]:
+        """A span around an emit; gives the traceparent to send along, None where the span is not sampled."""
+        with self._tracer.start_as_current_span(
+            "eventbox.emit", kind=SpanKind.PRODUCER, attributes=_attributes(recipient)
+        ) as span:
+            if not span.get_span_context().trace_flags.sampled:
+                yield None
+                return
+            carrier: dict[str, str] = {}
+            _PROPAGATOR.inject(carrier)
+            yield carrier.get("traceparent")
+
+    def sent(self, recipient: Recipient, events: int) -> None:
+        if events:
+            self._sent.add(events, _attributes(recipient))
+
+    def removed(self, recipient: Recipient, events: int) -> None:
+        if events:
+            self._removed.add(events, _attributes(recipient))
+
+    def post_process_failed(self, recipient: Recipient) -> None:
+        self._post_process_failures.add(1, _attributes(recipient))
+
+    def contended(self, recipient: Recipient) -> None:
+        self._contention.add(1, _attributes(recipient))
+
+    @contextmanager
+    def batch(self, recipient: Recipient) -> Iterator[Span]:
+        """A span around a batch, and its duration."""
+        began = self._clock.monotonic()
+        try:
+            with self._tracer.start_as_current_span(
+                "eventbox.process_batch", kind=SpanKind.CONSUMER, attributes=_attributes(recipient)
+            ) as span:
+                yield span
+        finally:
+            self._batch_duration.record(self._clock.monotonic() - began, _attributes(recipient))
+
+    @contextmanager
+    def listing(self, recipient: Recipient) -> Iterator[None]:
+        """A span around a listing, and its duration."""
+        began = self._clock.monotonic()
+        result = "failure"
+        try:
+            with self._tracer.start_as_current_span("dsset.list"):
+                yield
+            result = "ok"
+        except DeadlineExceeded:
+            result = "timeout"
+            raise
+        finally:
+            self._list_duration.record(
+                self._clock.monotonic() - began, {**_attributes(recipient), "eventbox.result": result}
+            )
+
+    def listed(self, recipient: Recipient, events: Iterable[Event], read_time: datetime) -> None:
+        """The size and the oldest age of a listing."""
+        waiting = [max(event.emitted_at, event.process_after or event.emitted_at) for event in events]
+        self._size.record(len(waiting), _attributes(recipient))
+        oldest = min(waiting, default=read_time)
+        self._oldest_age.record(max(0.0, (read_time - oldest).total_seconds()), _attributes(recipient))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Span]:
+        """A span around a part of a batch."""
+        with self._tracer.start_as_current_span(name) as span:
+            yield span
+
+
+def link(span: Span, events: Iterable[Event]) -> None:
+    """Link a span to those that emitted the events."""
+    if not span.is_recording():
+        return
+    linked = 0
+    for event in events:
+        if event.traceparent is None:
+            continue
+        if linked == MAX_LINKS:
+            return
+        context = _PROPAGATOR.extract({"traceparent": event.traceparent})
+        emitted = Link(trace.get_current_span(context).get_span_context())
+        if emitted.context.is_valid:
+            span.add_link(emitted.context)
+            linked += 1
+
+
+def _attributes(recipient: Recipient) -> dict[str, str]:
+    return {"eventbox.recipient": recipient.monitoring_string}
