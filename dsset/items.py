@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 MAX_ID_BYTES = 256
@@ -15,7 +14,6 @@ MAX_VALUE_BYTES = 1_000_000
 MAX_METADATA_BYTES = 4_096
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Item:
     id: str
     value: bytes
     process_after: datetime | None = None
-    metadata: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,10 @@ async def _refusal(transaction: Transaction, error: Exception) -> Exception:
     """What to raise for a commit that was surely not carried out."""
     if isinstance(error, Aborted):
         return ContentionError(f"Firestore aborted the transaction: {error}")
-    if not isinstance(error, FailedPrecondition | NotFound | AlreadyExists):
-        return error
     staging = transaction._staging
     expectations = staging.expectations
-    if not expectations:
+    precondition_failed = isinstance(error, FailedPrecondition | NotFound | AlreadyExists)
+    if not precondition_failed or not expectations:
         return error
     if staging.has_foreign_preconditions and await _hold(transaction, expectations):
         return error
