@@ -1,0 +1,161 @@
+"""What a transaction's writes become in its commit, without any I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dsset import protos
+from eventbox.staging import Expectation, Staging, target
+
+NAME = "projects/p/databases/d/documents/a/1"
+OTHER = "projects/p/databases/d/documents/a/2"
+THEN = protos.Timestamp(seconds=7)
+
+
+def update(name: str = NAME, **kwargs: Any) -> Any:
+    return protos.Write(update=protos.Document(name=name, fields={"x": protos.Value(integer_value=1)}), **kwargs)
+
+
+def delete(name: str = NAME, **kwargs: Any) -> Any:
+    return protos.Write(delete=name, **kwargs)
+
+
+def exists(value: bool) -> Any:
+    return protos.Precondition(exists=value)
+
+
+def at(time: Any = THEN) -> Any:
+    return protos.Precondition(update_time=time)
+
+
+def test_pops_come_first_so_that_an_emit_of_the_same_id_meets_the_tombstone() -> None:
+    staging = Staging()
+    staging.add(update(OTHER))
+    with staging.popping():
+        staging.add(update(current_document=at()))
+    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
+
+
+def test_a_verified_document_that_nobody_writes_costs_a_write_that_changes_nothing() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    (write,) = staging.writes()
+    assert write.update.name == NAME
+    assert not write.update.fields
+    assert write.HasField("update_mask")
+    assert not write.update_mask.field_paths
+    assert write.current_document == at()
+
+
+def test_a_verified_absence_is_a_delete_of_what_is_not_there() -> None:
+    staging = Staging()
+    staging.verify(NAME, None)
+    assert staging.writes() == [delete(current_document=exists(False))]
+
+
+def test_the_first_write_of_a_verified_document_bears_the_precondition() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.add(update(OTHER))
+    staging.add(update())
+    staging.add(update())
+    assert staging.writes() == [update(OTHER), update(current_document=at()), update()]
+
+
+def test_a_write_that_has_a_precondition_of_its_own_keeps_it_behind_the_verification() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.add(update(current_document=exists(True)))
+    first, second = staging.writes()
+    assert first.current_document == at()
+    assert second == update(current_document=exists(True))
+
+
+def test_the_given_writes_are_not_changed_by_what_is_added_to_them() -> None:
+    staging = Staging()
+    write = update()
+    staging.verify(NAME, THEN)
+    staging.add(write)
+    staging.writes()
+    assert write == update()
+
+
+def test_taking_back_removes_writes_and_pops_since_the_mark_and_keeps_what_is_verified() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.add(update(OTHER))
+    mark = staging.mark()
+    staging.add(update())
+    with staging.popping():
+        staging.add(update("projects/p/databases/d/documents/a/3", current_document=at()))
+    staging.take_back(mark)
+    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
+    assert staging.pops == 0
+
+
+@pytest.mark.parametrize(
+    ("write", "once"),
+    [
+        (update(), False),
+        (update(current_document=exists(False)), True),
+        (update(current_document=exists(True)), False),
+        (update(current_document=at()), False),  # one that changes nothing keeps its update time
+        (delete(), False),
+        (delete(current_document=exists(True)), True),
+        (delete(current_document=at()), True),
+        (delete(current_document=exists(False)), False),
+    ],
+)
+def test_only_a_write_that_breaks_its_own_precondition_makes_a_resend_harmless(write: Any, once: bool) -> None:
+    staging = Staging()
+    staging.add(write)
+    assert staging.happens_once is once
+
+
+def test_a_verification_alone_does_not_make_a_resend_harmless() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.add(update())
+    assert not staging.happens_once
+
+
+def test_a_pop_and_a_saved_state_make_a_resend_harmless() -> None:
+    popped, saved = Staging(), Staging()
+    with popped.popping():
+        popped.add(update(current_document=at()))
+    saved.verify(NAME, THEN)
+    saved.change_verified(update())
+    assert popped.happens_once
+    assert saved.happens_once
+
+
+def test_only_preconditions_of_the_users_own_writes_are_foreign() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.change_verified(update())
+    with staging.popping():
+        staging.add(update(OTHER, current_document=at()))
+    assert not staging.has_foreign_preconditions
+    staging.add(update("projects/p/databases/d/documents/b/1", current_document=exists(True)))
+    assert staging.has_foreign_preconditions
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "holds"),
+    [(None, None, True), (None, 7, False), (7, None, False), (7, 7, True), (7, 8, False)],
+)
+def test_an_expectation_compares_existence_and_update_time(
+    expected: int | None, found: int | None, holds: bool
+) -> None:
+    def timestamp(seconds: int | None) -> Any:
+        return None if seconds is None else protos.Timestamp(seconds=seconds)
+
+    if found is None:
+        response = protos.BatchGetDocumentsResponse(missing=NAME)
+    else:
+        response = protos.BatchGetDocumentsResponse(
+            found=protos.Document(name=NAME, update_time=timestamp(found))
+        )
+    assert Expectation(NAME, timestamp(expected)).holds(response) is holds
