@@ -1,0 +1,26 @@
+"""Letting time pass in tests that stand on a `ManualClock`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from eventbox.testing import ManualClock
+
+T = TypeVar("T")
+
+_TURNS = 50
+"""Turns of the event loop after which, in process, whoever can go on has gone on."""
+
+
+async def while_advancing(clock: ManualClock, awaitable: Awaitable[T]) -> T:
+    """Await it, moving the clock on to the next sleeper whenever nothing else can go on."""
+    task = asyncio.ensure_future(awaitable)
+    while not task.done():
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        wake = clock.next_wake
+        if wake is not None and not task.done():
+            clock.advance(wake - clock.now())
+    return await task
