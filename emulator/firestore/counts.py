@@ -40,6 +40,4 @@ class Counts:
         return difference
 
     def __repr__(self) -> str:
-        return (
-            f"Counts(rpcs={dict(self.rpcs)}, reads={self.reads}, writes={self.writes}, deletes={self.deletes})"
-        )
+        return f"Counts(rpcs={dict(self.rpcs)}, reads={self.reads}, writes={self.writes}, deletes={self.deletes})"

@@ -1,0 +1,154 @@
+"""A structured query, compiled: what it covers, what it matches, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.firestore import protos
+from emulator.firestore.field_paths import Path, get_field, parse_field_path, set_field
+from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
+from emulator.firestore.status import Status
+from emulator.firestore.values import invert, name_key, sort_key
+
+_DESCENDING = protos.StructuredQuery.Direction.DESCENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A field to order by."""
+
+    path: Path
+    descending: bool
+
+    def key(self, document: Any) -> bytes | None:
+        """The document's place in this order; None where it has no such field, and so no place."""
+        found = field_key(document, self.path)
+        return found if found is None or not self.descending else invert(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A cursor: the keys of the first orders, and whether it lies before or behind what has them."""
+
+    keys: tuple[bytes, ...]
+    before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A compiled query. `orders` ends with the name, so that it is total."""
+
+    parent: str
+    collection_id: str
+    all_descendants: bool
+    condition: Condition
+    orders: tuple[Order, ...]
+    start: Bound | None
+    end: Bound | None
+    offset: int
+    limit: int | None
+    projection: tuple[Path, ...] | None
+
+    def covers(self, name: str) -> bool:
+        """Whether a document of this name lies in the collection, or the collections, that it asks."""
+        if not name.startswith(f"{self.parent}/"):
+            return False
+        segments = name[len(self.parent) :].split("/")
+        if self.collection_id and segments[-2] != self.collection_id:
+            return False
+        return self.all_descendants or len(segments) == 3
+
+    def matches(self, document: Any) -> bool:
+        """Whether its filters let the document through and it has all the ordered fields; bounds are left out."""
+        return all(order.key(document) is not None for order in self.orders) and self.condition.matches(
+            document
+        )
+
+    def project(self, document: Any) -> Any:
+        """The document, or a copy that has the selected fields only."""
+        return document if self.projection is None else masked(document, self.projection)
+
+
+def masked(document: Any, paths: tuple[Path, ...]) -> Any:
+    """A copy of a document with these fields only."""
+    copy = protos.Document(
+        name=document.name, create_time=document.create_time, update_time=document.update_time
+    )
+    for path in paths:
+        value = get_field(document.fields, path)
+        if value is not None:
+            set_field(copy.fields, path, value)
+    return copy
+
+
+def compile_query(parent: str, structured: Any) -> Query:
+    """The query; INVALID_ARGUMENT where anything about it is malformed."""
+    sources = getattr(structured, "from")
+    if len(sources) > 1:
+        raise _invalid("a query may have one collection selector at most")
+    collection_id = sources[0].collection_id if sources else ""
+    all_descendants = sources[0].all_descendants if sources else True
+    condition = compile_filter(structured.where)
+    orders = _orders(structured.order_by, condition)
+    limit = structured.limit.value if structured.HasField("limit") else None
+    if limit is not None and limit < 0:
+        raise _invalid("limit is negative")
+    if structured.offset < 0:
+        raise _invalid("offset is negative")
+    return Query(
+        parent=parent,
+        collection_id=collection_id,
+        all_descendants=all_descendants,
+        condition=condition,
+        orders=orders,
+        start=_bound(structured, "start_at", orders),
+        end=_bound(structured, "end_at", orders),
+        offset=structured.offset,
+        limit=limit,
+        projection=_projection(structured),
+    )
+
+
+def _orders(given: Any, condition: Condition) -> tuple[Order, ...]:
+    orders = [
+        Order(parse_field_path(order.field.field_path), order.direction == _DESCENDING) for order in given
+    ]
+    paths = {order.path for order in orders}
+    if len(paths) < len(orders):
+        raise _invalid("cannot specify the same field in order by more than once")
+    # what is compared by inequality orders the results too, then the name, in the direction of the last one given
+    descending = orders[-1].descending if orders else False
+    implicit = sorted(condition.inequality_fields - paths - {NAME})
+    orders.extend(Order(path, descending) for path in implicit)
+    if NAME not in paths:
+        orders.append(Order(NAME, descending))
+    return tuple(orders)
+
+
+def _bound(structured: Any, field: str, orders: tuple[Order, ...]) -> Bound | None:
+    if not structured.HasField(field):
+        return None
+    cursor = getattr(structured, field)
+    if len(cursor.values) > len(orders):
+        raise _invalid("order by clause cannot contain fewer fields than the cursor has values")
+    keys = []
+    for order, value in zip(orders, cursor.values, strict=False):
+        if order.path == NAME and value.WhichOneof("value_type") != "reference_value":
+            raise _invalid("a cursor on __name__ must be a reference")
+        key = name_key(value.reference_value) if order.path == NAME else sort_key(value)
+        keys.append(invert(key) if order.descending else key)
+    return Bound(tuple(keys), cursor.before)
+
+
+def _projection(structured: Any) -> tuple[Path, ...] | None:
+    if not structured.HasField("select"):
+        return None
+    paths = (parse_field_path(field.field_path) for field in structured.select.fields)
+    return tuple(path for path in paths if path != NAME)
+
+
+def _invalid(message: str) -> Status:
+    return Status(StatusCode.INVALID_ARGUMENT, message)

@@ -1,0 +1,191 @@
+"""A query's `where`: which documents it lets through, and what of it an index can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.firestore import protos
+from emulator.firestore.field_paths import DOCUMENT_ID, Path, get_field, parse_field_path
+from emulator.firestore.status import Status
+from emulator.firestore.values import NAN, NULL, name_key, sort_key
+
+Predicate = Callable[[Any], bool]
+
+NAME: Path = (DOCUMENT_ID,)
+
+_Op = protos.StructuredQuery.FieldFilter.Operator
+_UnaryOp = protos.StructuredQuery.UnaryFilter.Operator
+_And = protos.StructuredQuery.CompositeFilter.Operator.AND
+_Or = protos.StructuredQuery.CompositeFilter.Operator.OR
+
+EQUAL, LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL = (
+    _Op.EQUAL, _Op.LESS_THAN, _Op.LESS_THAN_OR_EQUAL, _Op.GREATER_THAN, _Op.GREATER_THAN_OR_EQUAL,
+)  # fmt: skip
+RANGES = frozenset({LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL})
+_MAX_DISJUNCTIONS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A condition that an index may answer: a field is equal to, or lies beyond, the value of a key."""
+
+    path: Path
+    op: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled `where`.
+
+    `matches` decides by itself. `comparisons` are those that hold in any case (none of an OR), and `exact` tells that
+    they are all there is. `inequality_fields` order the results where the query does not.
+    """
+
+    matches: Predicate
+    comparisons: tuple[Comparison, ...] = ()
+    inequality_fields: frozenset[Path] = frozenset()
+    exact: bool = True
+
+
+def compile_filter(where: Any) -> Condition:
+    """The condition; INVALID_ARGUMENT where it is malformed."""
+    match where.WhichOneof("filter_type"):
+        case None:
+            return Condition(lambda document: True)
+        case "composite_filter":
+            return _composite(where.composite_filter)
+        case "unary_filter":
+            return _unary(where.unary_filter)
+        case _:
+            return _field(where.field_filter)
+
+
+def field_key(document: Any, path: Path) -> bytes | None:
+    """The key of a document's field, or of its name; None where it has no such field."""
+    if path == NAME:
+        return name_key(document.name)
+    value = get_field(document.fields, path)
+    return None if value is None else sort_key(value)
+
+
+def _composite(composite: Any) -> Condition:
+    parts = [compile_filter(part) for part in composite.filters]
+    if not parts:
+        raise _invalid("a composite filter must contain at least one filter")
+    if composite.op not in (_And, _Or):
+        raise _invalid("the operator of a composite filter must be AND or OR")
+    if len(parts) == 1:
+        return parts[0]
+    matchers = [part.matches for part in parts]
+    inequalities = frozenset[Path]().union(*(part.inequality_fields for part in parts))
+    if composite.op == _Or:
+        return Condition(lambda d: any(matches(d) for matches in matchers), (), inequalities, exact=False)
+    comparisons = tuple(comparison for part in parts for comparison in part.comparisons)
+    return Condition(
+        lambda d: all(matches(d) for matches in matchers),
+        comparisons,
+        inequalities,
+        exact=all(part.exact for part in parts),
+    )
+
+
+def _unary(unary: Any) -> Condition:
+    path = parse_field_path(unary.field.field_path)
+    wanted = NAN if unary.op in (_UnaryOp.IS_NAN, _UnaryOp.IS_NOT_NAN) else NULL
+    if unary.op in (_UnaryOp.IS_NAN, _UnaryOp.IS_NULL):
+        return _equal(path, wanted)
+    if unary.op not in (_UnaryOp.IS_NOT_NAN, _UnaryOp.IS_NOT_NULL):
+        raise _invalid("the operator of a unary filter is missing")
+    return _not_among(path, {wanted})
+
+
+def _field(field_filter: Any) -> Condition:
+    path = parse_field_path(field_filter.field.field_path)
+    op, value = field_filter.op, field_filter.value
+    if path == NAME:
+        _check_references(op, value)
+    if op == EQUAL:
+        return _equal(path, sort_key(value))
+    if op in RANGES:
+        return _range(path, op, sort_key(value))
+    if op == _Op.NOT_EQUAL:
+        return _not_among(path, {sort_key(value)})
+    if op == _Op.ARRAY_CONTAINS:
+        return _contains(path, {sort_key(value)})
+    keys = set(_disjunction(value, op))
+    match op:
+        case _Op.IN:
+            return Condition(lambda d: field_key(d, path) in keys, exact=False)
+        case _Op.NOT_IN:
+            # a null among them matches nothing at all, as `x != null or ...` in SQL
+            return Condition(lambda d: False, exact=False) if NULL in keys else _not_among(path, keys)
+        case _Op.ARRAY_CONTAINS_ANY:
+            return _contains(path, keys)
+    raise _invalid("the operator of a field filter is missing")
+
+
+def _equal(path: Path, key: bytes) -> Condition:
+    return Condition(lambda d: field_key(d, path) == key, (Comparison(path, EQUAL, key),))
+
+
+def _range(path: Path, op: int, key: bytes) -> Condition:
+    tag = key[:1]  # only values of the same type compare
+
+    def matches(document: Any) -> bool:
+        found = field_key(document, path)
+        if found is None or found[:1] != tag:
+            return False
+        if op == LESS:
+            return found < key
+        if op == LESS_OR_EQUAL:
+            return found <= key
+        if op == GREATER:
+            return found > key
+        return found >= key
+
+    return Condition(matches, (Comparison(path, op, key),), frozenset({path}))
+
+
+def _not_among(path: Path, keys: set[bytes]) -> Condition:
+    excluded = keys | {NULL}
+
+    def matches(document: Any) -> bool:
+        found = field_key(document, path)
+        return found is not None and found not in excluded
+
+    return Condition(matches, (), frozenset({path}), exact=False)
+
+
+def _contains(path: Path, keys: set[bytes]) -> Condition:
+    def matches(document: Any) -> bool:
+        value = get_field(document.fields, path)
+        return value is not None and any(sort_key(element) in keys for element in value.array_value.values)
+
+    return Condition(matches, exact=False)
+
+
+def _disjunction(value: Any, op: int) -> Iterator[bytes]:
+    elements = value.array_value.values
+    name = _Op.Name(op)
+    if value.WhichOneof("value_type") != "array_value" or not elements:
+        raise _invalid(f"'{name}' requires an non-empty ArrayValue.")
+    limit = 10 if op == _Op.NOT_IN else _MAX_DISJUNCTIONS
+    if len(elements) > limit:
+        raise _invalid(f"'{name}' supports up to {limit} comparison values.")
+    return map(sort_key, elements)
+
+
+def _check_references(op: int, value: Any) -> None:
+    values = value.array_value.values if op in (_Op.IN, _Op.NOT_IN) else [value]
+    for one in values:
+        if one.WhichOneof("value_type") != "reference_value":
+            raise _invalid("__key__ filter value must be a Key")
+
+
+def _invalid(message: str) -> Status:
+    return Status(StatusCode.INVALID_ARGUMENT, message)

@@ -1,0 +1,127 @@
+"""What one write makes of one document: preconditions, masks and transforms, as plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.firestore import limits, names, protos
+from emulator.firestore.field_paths import delete_field, get_field, parse_field_path, set_field
+from emulator.firestore.status import Status
+from emulator.firestore.transforms import apply_transforms
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The document after a write (None: there is none), and the results of its transforms."""
+
+    document: Any | None
+    transform_results: tuple[Any, ...] = ()
+
+
+def target(write: Any, database: str) -> str:
+    """The name of the document that a write is about; INVALID_ARGUMENT where it has none."""
+    match write.WhichOneof("operation"):
+        case "update":
+            name = write.update.name
+        case "delete":
+            name = write.delete
+        case "transform":
+            name = write.transform.document
+        case _:
+            raise Status(
+                StatusCode.INVALID_ARGUMENT, "A write must have an operation: update, delete or transform."
+            )
+    return names.check_document(name, database)
+
+
+def apply_write(name: str, before: Any | None, write: Any, now_us: int) -> Written:
+    """Carry out a write on the document as it is, at the commit's time.
+
+    A document that comes out as it went in keeps its update time.
+    """
+    if write.HasField("current_document"):
+        check_precondition(name, before, write.current_document)
+    operation = write.WhichOneof("operation")
+    if operation == "delete":
+        return Written(None)
+    transforms = write.update_transforms if operation == "update" else write.transform.field_transforms
+    if len(transforms) > limits.MAX_TRANSFORMS:
+        raise Status(
+            StatusCode.INVALID_ARGUMENT, f"A write may have at most {limits.MAX_TRANSFORMS} field transforms."
+        )
+    after = protos.Document(name=name)
+    if operation == "update" and not write.HasField("update_mask"):
+        _copy_fields(write.update.fields, after)
+    else:
+        if before is not None:
+            _copy_fields(before.fields, after)
+        if operation == "update":
+            _merge(after, write.update.fields, write.update_mask.field_paths)
+    results = apply_transforms(after.fields, transforms, now_us) if transforms else []
+    limits.check_document(after)
+    if before is not None and _same_fields(before, after):
+        return Written(before, tuple(results))
+    now = timestamp(now_us)
+    after.create_time.CopyFrom(now if before is None else before.create_time)
+    after.update_time.CopyFrom(now)
+    return Written(after, tuple(results))
+
+
+def check_precondition(name: str, before: Any | None, precondition: Any) -> None:
+    """Raise the documented error unless the document is as the precondition has it."""
+    match precondition.WhichOneof("condition_type"):
+        case "exists":
+            if precondition.exists and before is None:
+                raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
+            if not precondition.exists and before is not None:
+                raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
+        case "update_time":
+            if before is None:
+                raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
+            if before.update_time != precondition.update_time:
+                raise Status(
+                    StatusCode.FAILED_PRECONDITION,
+                    f"the stored version ({microseconds(before.update_time)}) does not match the required base "
+                    f"version ({microseconds(precondition.update_time)})",
+                )
+
+
+def timestamp(us: int) -> Any:
+    """The Timestamp of microseconds since the epoch."""
+    seconds, micros = divmod(us, 1_000_000)
+    return protos.Timestamp(seconds=seconds, nanos=micros * 1_000)
+
+
+def microseconds(timestamp: Any) -> int:
+    """Microseconds since the epoch."""
+    return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1_000
+
+
+def _copy_fields(source: Any, document: Any) -> None:
+    for key, value in source.items():
+        document.fields[key].CopyFrom(value)
+
+
+def _merge(document: Any, fields: Any, mask: Any) -> None:
+    """Take the fields that the mask names from `fields`, and delete those that it names and `fields` lacks."""
+    for text in mask:
+        path = parse_field_path(text)
+        value = get_field(fields, path)
+        if value is None:
+            delete_field(document.fields, path)
+        else:
+            set_field(document.fields, path, value)
+
+
+def _same_fields(before: Any, after: Any) -> bool:
+    if len(before.fields) != len(after.fields):
+        return False
+    return all(
+        key in before.fields
+        and before.fields[key].SerializeToString(deterministic=True)
+        == value.SerializeToString(deterministic=True)
+        for key, value in after.fields.items()
+    )
