@@ -1,0 +1,118 @@
+"""Carrying out writes: a whole commit or none of it, or each write by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.firestore import protos
+from emulator.firestore.counts import Counts
+from emulator.firestore.locks import LockTable, Owner, touches
+from emulator.firestore.status import Status
+from emulator.firestore.store import Change, Store
+from emulator.firestore.transactions import Transaction, TransactionManager, aborted
+from emulator.firestore.ttl import TimeToLive
+from emulator.firestore.writes import apply_write, target, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """When a commit happened, and what became of each write."""
+
+    time: Any
+    results: list[Any]
+
+
+class Committer:
+    """Applies writes to the store, under the locks."""
+
+    def __init__(
+        self,
+        store: Store,
+        locks: LockTable,
+        transactions: TransactionManager,
+        ttl: TimeToLive,
+        counts: Counts,
+    ) -> None:
+        self._store = store
+        self._locks = locks
+        self._transactions = transactions
+        self._ttl = ttl
+        self._counts = counts
+
+    async def commit(
+        self, database: str, writes: Sequence[Any], transaction: Transaction | None
+    ) -> Committed:
+        """Carry out all writes in order, or none; with a transaction, if it has lost nothing meanwhile."""
+        names = [target(write, database) for write in writes]
+        owner = Owner(None) if transaction is None else transaction.owner
+        if names:
+            await self._locks.write(owner, names, lambda: self._preview(names, writes))
+        try:
+            if transaction is not None:
+                self._transactions.check(transaction)
+                self._validate(transaction)
+            return self._apply(names, writes)
+        finally:
+            if transaction is not None and not owner.aborted:
+                self._transactions.finish(transaction)
+            self._locks.advance()
+
+    async def expire(self, name: str, now_us: int) -> None:
+        """Delete a document whose time is up, unless a later version says otherwise."""
+        document = self._store.latest(name)
+        expires_us = None if document is None else self._ttl.expires_us(document)
+        if expires_us is not None and expires_us <= now_us:
+            self._store.put(name, document, None, self._store.commit_time())
+            self._counts.deletes += 1
+
+    def _apply(self, names: Sequence[str], writes: Sequence[Any]) -> Committed:
+        now_us = self._store.commit_time()
+        changed, results = self._changes(names, writes, now_us)
+        for name, (before, after) in changed.items():
+            self._store.put(name, before, after, now_us)
+            if after is not None:
+                self._ttl.written(after)
+        deletes = sum(write.WhichOneof("operation") == "delete" for write in writes)
+        self._counts.deletes += deletes
+        self._counts.writes += len(writes) - deletes
+        return Committed(timestamp(now_us), results)
+
+    def _changes(
+        self, names: Sequence[str], writes: Sequence[Any], now_us: int
+    ) -> tuple[dict[str, Change], list[Any]]:
+        """What the writes would do to each document, and their results; a Status where one of them fails."""
+        changed: dict[str, Change] = {}
+        results = []
+        for name, write in zip(names, writes, strict=True):
+            if name in changed:
+                first, before = changed[name]
+            else:
+                first = before = self._store.latest(name)
+            written = apply_write(name, before, write, now_us)
+            changed[name] = (first, written.document)
+            result = protos.WriteResult(transform_results=written.transform_results)
+            if written.document is not None:
+                result.update_time.CopyFrom(written.document.update_time)
+            results.append(result)
+        return changed, results
+
+    def _preview(self, names: Sequence[str], writes: Sequence[Any]) -> dict[str, Change]:
+        try:
+            return self._changes(names, writes, self._store.now_us())[0]
+        except Status:
+            return {}  # as things are it would fail, and so change nothing
+
+    def _validate(self, transaction: Transaction) -> None:
+        """ABORTED where an optimistic transaction has read what is no longer so."""
+        snapshot_us = transaction.snapshot_us
+        if transaction.pessimistic or transaction.read_only or snapshot_us is None:
+            return
+        if any(self._store.changed_at(name) > snapshot_us for name in transaction.read):
+            raise aborted()
+        if transaction.queries:
+            for change in self._store.changes_since(snapshot_us):
+                name = (change[0] if change[1] is None else change[1]).name  # type: ignore[union-attr]
+                if any(touches(query, name, change) for query in transaction.queries):
+                    raise aborted()

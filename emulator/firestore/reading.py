@@ -1,0 +1,90 @@
+"""Reading: as things are, as they were, or as a transaction sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.firestore.locks import LockTable
+from emulator.firestore.ordered_index import QueryRun
+from emulator.firestore.query import Query
+from emulator.firestore.status import Status
+from emulator.firestore.store import Store
+from emulator.firestore.transactions import Transaction, TransactionManager
+from emulator.firestore.writes import microseconds, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """What a request's consistency selector says: a transaction, one that has just begun, a time, or nothing."""
+
+    transaction: Transaction | None = None
+    began: bool = False
+    read_us: int | None = None
+
+
+class Reader:
+    """Reads from the store, under the locks."""
+
+    def __init__(self, store: Store, locks: LockTable, transactions: TransactionManager) -> None:
+        self._store = store
+        self._locks = locks
+        self._transactions = transactions
+
+    def consistency(self, request: Any, database: str) -> Consistency:
+        """What the request asks for; begins a transaction where it says so."""
+        match request.WhichOneof("consistency_selector"):
+            case "transaction":
+                return Consistency(self._transactions.get(request.transaction, database))
+            case "new_transaction":
+                return Consistency(self._transactions.begin(database, request.new_transaction), began=True)
+            case "read_time":
+                read_us = microseconds(request.read_time)
+                now_us = self._store.read_time()
+                if read_us > now_us:
+                    raise Status(StatusCode.INVALID_ARGUMENT, "The read time is in the future.")
+                if read_us < self._store.oldest_us:
+                    raise Status(StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")
+                return Consistency(read_us=read_us)
+        return Consistency()
+
+    async def documents(self, names: Sequence[str], consistency: Consistency) -> tuple[list[Any | None], Any]:
+        """The documents of these names (None: there is none), and the read time."""
+        transaction = consistency.transaction
+        if transaction is not None and transaction.pessimistic:
+            await self._locks.read(transaction.owner, names)
+            self._transactions.check(transaction)
+            return [self._store.latest(name) for name in names], timestamp(self._store.read_time())
+        read_us = self._read_us(consistency)
+        if transaction is not None:
+            transaction.read.update(names)
+        if read_us is None:
+            return [self._store.latest(name) for name in names], timestamp(self._store.read_time())
+        return [self._store.at(name, read_us) for name in names], timestamp(read_us)
+
+    async def query(self, query: Query, consistency: Consistency) -> tuple[QueryRun, Any]:
+        """What the query finds, and the read time."""
+        transaction = consistency.transaction
+        if transaction is not None and transaction.pessimistic:
+            await self._locks.read_query(transaction.owner, query)
+            self._transactions.check(transaction)
+            return self._store.indexes.run(query), timestamp(self._store.read_time())
+        read_us = self._read_us(consistency)
+        if transaction is not None:
+            transaction.queries.append(query)
+        if read_us is None:
+            return self._store.indexes.run(query), timestamp(self._store.read_time())
+        changed = self._store.changed_since(read_us)
+        return self._store.indexes.run(query, changed), timestamp(read_us)
+
+    def _read_us(self, consistency: Consistency) -> int | None:
+        """When to read at; None: now. A transaction reads everything as of its first read."""
+        transaction = consistency.transaction
+        if transaction is None:
+            return consistency.read_us
+        if transaction.snapshot_us is None:
+            transaction.snapshot_us = self._store.read_time()
+        return transaction.snapshot_us

@@ -1,0 +1,272 @@
+"""google.firestore.v1.Firestore, as a sans-I/O service: requests in, responses or a `Status` out.
+
+The coroutines suspend on `Waiter`s only; a front drives them, one step at a time, holding `lock` during each step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.clock import Clock
+from emulator.firestore import limits, names, protos
+from emulator.firestore.aggregations import aggregate
+from emulator.firestore.committing import Committer
+from emulator.firestore.counts import Counts
+from emulator.firestore.document_lists import list_documents
+from emulator.firestore.field_paths import parse_field_path
+from emulator.firestore.index_definitions import IndexDefinitions
+from emulator.firestore.locks import LockTable
+from emulator.firestore.query import compile_query, masked
+from emulator.firestore.reading import Consistency, Reader
+from emulator.firestore.status import Status
+from emulator.firestore.store import Store
+from emulator.firestore.transactions import TransactionManager
+from emulator.firestore.ttl import TimeToLive
+from emulator.firestore.waiter import drive_in_thread
+
+UNARY: dict[str, tuple[Any, Any]] = {
+    "BatchWrite": (protos.BatchWriteRequest, protos.BatchWriteResponse),
+    "BeginTransaction": (protos.BeginTransactionRequest, protos.BeginTransactionResponse),
+    "Commit": (protos.CommitRequest, protos.CommitResponse),
+    "CreateDocument": (protos.CreateDocumentRequest, protos.Document),
+    "DeleteDocument": (protos.DeleteDocumentRequest, protos.Empty),
+    "GetDocument": (protos.GetDocumentRequest, protos.Document),
+    "ListCollectionIds": (protos.ListCollectionIdsRequest, protos.ListCollectionIdsResponse),
+    "ListDocuments": (protos.ListDocumentsRequest, protos.ListDocumentsResponse),
+    "Rollback": (protos.RollbackRequest, protos.Empty),
+    "UpdateDocument": (protos.UpdateDocumentRequest, protos.Document),
+}
+"""The RPCs with one response, by their short names: the classes of request and response."""
+
+STREAMING: dict[str, tuple[Any, Any]] = {
+    "BatchGetDocuments": (protos.BatchGetDocumentsRequest, protos.BatchGetDocumentsResponse),
+    "RunAggregationQuery": (protos.RunAggregationQueryRequest, protos.RunAggregationQueryResponse),
+    "RunQuery": (protos.RunQueryRequest, protos.RunQueryResponse),
+}
+"""The RPCs that answer with a stream."""
+
+
+class Service:
+    """One engine, with any number of projects and databases in it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        concurrency: str = "pessimistic",
+        indexes: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.counts = Counts()
+        self._store = Store(clock)
+        self._locks = LockTable()
+        self._transactions = TransactionManager(
+            clock, self._locks, pessimistic=concurrency == "pessimistic", seed=seed
+        )
+        self._ttl = TimeToLive(IndexDefinitions.load(indexes).ttl_fields)
+        self._committer = Committer(self._store, self._locks, self._transactions, self._ttl, self.counts)
+        self._reader = Reader(self._store, self._locks, self._transactions)
+        self._unary: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "BatchWrite": self._batch_write,
+            "BeginTransaction": self._begin,
+            "Commit": self._commit,
+            "CreateDocument": self._create_document,
+            "DeleteDocument": self._delete_document,
+            "GetDocument": self._get_document,
+            "ListCollectionIds": self._list_collection_ids,
+            "ListDocuments": self._list_documents,
+            "Rollback": self._rollback,
+            "UpdateDocument": self._update_document,
+        }
+        self._streaming: dict[str, Callable[[Any], Awaitable[Iterable[Any]]]] = {
+            "BatchGetDocuments": self._batch_get,
+            "RunAggregationQuery": self._run_aggregation,
+            "RunQuery": self._run_query,
+        }
+
+    async def unary(self, rpc: str, request: Any) -> Any:
+        """The response of an RPC that has one; a Status where it fails."""
+        self.tick()
+        limits.check_request(request)
+        return await self._unary[rpc](request)
+
+    async def stream(self, rpc: str, request: Any) -> Iterator[Any]:
+        """The responses of a streaming RPC; a Status where it fails."""
+        self.tick()
+        limits.check_request(request)
+        return iter(await self._streaming[rpc](request))
+
+    def tick(self) -> None:
+        """Do what the clock has made due: end transactions that have expired, delete documents whose time is up."""
+        self._transactions.expire()
+        now_us = self._store.now_us()
+        for name in self._ttl.due(now_us):
+            drive_in_thread(self._committer.expire(name, now_us))
+
+    def next_expiry(self) -> timedelta | None:
+        """How long until a transaction expires, for whoever waits for one; None where there is none."""
+        return self._transactions.next_expiry()
+
+    def clear(self) -> None:
+        """Delete everything, and end all transactions."""
+        self._transactions.clear()
+        self._store.clear()
+        self._ttl.clear()
+
+    # Writing ----------------------------------------------------------------------------------------------
+
+    async def _commit(self, request: Any) -> Any:
+        database = names.check_database(request.database)
+        transaction = self._transactions.get(request.transaction, database) if request.transaction else None
+        if transaction is not None and transaction.read_only and request.writes:
+            raise Status(StatusCode.INVALID_ARGUMENT, "Cannot modify entities in a read-only transaction.")
+        committed = await self._committer.commit(database, request.writes, transaction)
+        return protos.CommitResponse(write_results=committed.results, commit_time=committed.time)
+
+    async def _batch_write(self, request: Any) -> Any:
+        database = names.check_database(request.database)
+        if len(request.writes) > limits.MAX_BATCH_WRITES:
+            raise Status(
+                StatusCode.INVALID_ARGUMENT,
+                f"cannot write more than {limits.MAX_BATCH_WRITES} entities in a single call",
+            )
+        targets = [write.update.name or write.delete or write.transform.document for write in request.writes]
+        if len(set(targets)) < len(targets):
+            raise Status(
+                StatusCode.INVALID_ARGUMENT, "BatchWrite cannot write the same document more than once."
+            )
+        response = protos.BatchWriteResponse()
+        for write in request.writes:
+            status, result = response.status.add(), response.write_results.add()
+            try:
+                committed = await self._committer.commit(database, [write], None)
+                result.CopyFrom(committed.results[0])
+            except Status as error:
+                status.code, status.message = error.code.value[0], error.message
+        return response
+
+    async def _create_document(self, request: Any) -> Any:
+        database = names.check_parent(request.parent)
+        document_id = request.document_id or self._transactions.new_document_id()
+        name = f"{request.parent}/{request.collection_id}/{document_id}"
+        document = protos.Document(name=name, fields=request.document.fields)
+        write = protos.Write(update=document, current_document=protos.Precondition(exists=False))
+        await self._committer.commit(database, [write], None)
+        return self._masked(self._store.latest(name), request)
+
+    async def _update_document(self, request: Any) -> Any:
+        write = protos.Write(update=request.document)
+        if request.HasField("update_mask"):
+            write.update_mask.CopyFrom(request.update_mask)
+        if request.HasField("current_document"):
+            write.current_document.CopyFrom(request.current_document)
+        await self._committer.commit(names.database_of(request.document.name), [write], None)
+        return self._masked(self._store.latest(request.document.name), request)
+
+    async def _delete_document(self, request: Any) -> Any:
+        write = protos.Write(delete=request.name)
+        if request.HasField("current_document"):
+            write.current_document.CopyFrom(request.current_document)
+        await self._committer.commit(names.database_of(request.name), [write], None)
+        return protos.Empty()
+
+    # Transactions -----------------------------------------------------------------------------------------
+
+    async def _begin(self, request: Any) -> Any:
+        transaction = self._transactions.begin(names.check_database(request.database), request.options)
+        return protos.BeginTransactionResponse(transaction=transaction.id)
+
+    async def _rollback(self, request: Any) -> Any:
+        self._transactions.rollback(request.transaction, names.check_database(request.database))
+        return protos.Empty()
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    async def _batch_get(self, request: Any) -> Iterable[Any]:
+        database = names.check_database(request.database)
+        wanted = [names.check_document(name, database) for name in dict.fromkeys(request.documents)]
+        consistency = self._reader.consistency(request, database)
+        documents, read_time = await self._reader.documents(wanted, consistency)
+        self.counts.reads += len(wanted)
+        responses = list(_begun(consistency, protos.BatchGetDocumentsResponse))
+        for name, document in zip(wanted, documents, strict=True):
+            if document is None:
+                responses.append(protos.BatchGetDocumentsResponse(missing=name, read_time=read_time))
+            else:
+                found = self._masked(document, request)
+                responses.append(protos.BatchGetDocumentsResponse(found=found, read_time=read_time))
+        return responses
+
+    async def _get_document(self, request: Any) -> Any:
+        database = names.database_of(request.name)
+        name = names.check_document(request.name, database)
+        (document,), _ = await self._reader.documents([name], self._reader.consistency(request, database))
+        self.counts.reads += 1
+        if document is None:
+            raise Status(StatusCode.NOT_FOUND, f'Document "{request.name}" not found.')
+        return self._masked(document, request)
+
+    async def _run_query(self, request: Any) -> Iterable[Any]:
+        database = names.check_parent(request.parent)
+        query = compile_query(request.parent, request.structured_query)
+        consistency = self._reader.consistency(request, database)
+        run, read_time = await self._reader.query(query, consistency)
+        self.counts.reads += max(1, len(run.documents) + run.skipped)
+        responses = list(_begun(consistency, protos.RunQueryResponse))
+        if run.skipped or not run.documents:
+            responses.append(protos.RunQueryResponse(read_time=read_time, skipped_results=run.skipped))
+        responses.extend(
+            protos.RunQueryResponse(document=query.project(document), read_time=read_time) for document in run
+        )
+        return responses
+
+    async def _run_aggregation(self, request: Any) -> Iterable[Any]:
+        database = names.check_parent(request.parent)
+        structured = request.structured_aggregation_query
+        query = compile_query(request.parent, structured.structured_query)
+        consistency = self._reader.consistency(request, database)
+        run, read_time = await self._reader.query(query, consistency)
+        self.counts.reads += max(1, -(-len(run.documents) // 1_000))
+        result = aggregate(structured.aggregations, run.documents)
+        response = protos.RunAggregationQueryResponse(result=result, read_time=read_time)
+        if consistency.began and consistency.transaction is not None:
+            response.transaction = consistency.transaction.id
+        return [response]
+
+    async def _list_documents(self, request: Any) -> Any:
+        database = names.check_parent(request.parent)
+        if request.collection_id:
+            names.check_id(request.collection_id)
+        consistency = self._reader.consistency(request, database)
+        response, read = await list_documents(request, self._reader, consistency, self._store)
+        self.counts.reads += read
+        return response
+
+    async def _list_collection_ids(self, request: Any) -> Any:
+        names.check_parent(request.parent)
+        ids = [one for one in self._store.collections_below(request.parent) if one > request.page_token]
+        size = request.page_size if request.page_size > 0 else len(ids)
+        self.counts.reads += 1
+        return protos.ListCollectionIdsResponse(
+            collection_ids=ids[:size], next_page_token=ids[size - 1] if len(ids) > size else ""
+        )
+
+    @staticmethod
+    def _masked(document: Any, request: Any) -> Any:
+        if not request.HasField("mask"):
+            return document
+        paths = (parse_field_path(path) for path in request.mask.field_paths)
+        return masked(document, tuple(path for path in paths if path != ("__name__",)))
+
+
+def _begun(consistency: Consistency, response: Any) -> Iterator[Any]:
+    """The response that tells a new transaction's ID, alone, as production sends it first."""
+    if consistency.began and consistency.transaction is not None:
+        yield response(transaction=consistency.transaction.id)
