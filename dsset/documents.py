@@ -163,7 +163,7 @@ def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str
         ],
         limit={"value": limit},
     )
-    getattr(query, "from").add(collection_id=collection_id)
+    query.from_.add(collection_id=collection_id)
     if after is not None:
         values = [Value(integer_value=after[0]), Value(reference_value=after[1])]
         query.start_at.CopyFrom(protos.Cursor(values=values, before=False))

@@ -1,0 +1,9 @@
+"""A Firestore on this machine: `Emulator`, and the `Fault`s that a test orders from it."""
+
+from __future__ import annotations
+
+from emulator.firestore.counts import Counts
+from emulator.firestore.emulator import Emulator
+from emulator.firestore.faults import Fault, Faults, PendingFault
+
+__all__ = ["Counts", "Emulator", "Fault", "Faults", "PendingFault"]

@@ -27,7 +27,7 @@ async def list_documents(
     if request.show_missing and request.order_by:
         raise Status(StatusCode.INVALID_ARGUMENT, "show_missing cannot be used with order_by.")
     structured = protos.StructuredQuery()
-    getattr(structured, "from").add(collection_id=request.collection_id)
+    structured.from_.add(collection_id=request.collection_id)
     _order(structured, request.order_by)
     found = list((await reader.query(compile_query(request.parent, structured), consistency))[0])
     if request.show_missing and request.collection_id:

@@ -86,7 +86,7 @@ def masked(document: Any, paths: tuple[Path, ...]) -> Any:
 
 def compile_query(parent: str, structured: Any) -> Query:
     """The query; INVALID_ARGUMENT where anything about it is malformed."""
-    sources = getattr(structured, "from")
+    sources = structured.from_
     if len(sources) > 1:
         raise _invalid("a query may have one collection selector at most")
     collection_id = sources[0].collection_id if sources else ""

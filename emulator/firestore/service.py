@@ -28,7 +28,7 @@ from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.waiter import drive_in_thread
+from emulator.firestore.waiter import run_through
 
 UNARY: dict[str, tuple[Any, Any]] = {
     "BatchWrite": (protos.BatchWriteRequest, protos.BatchWriteResponse),
@@ -108,7 +108,7 @@ class Service:
         self._transactions.expire()
         now_us = self._store.now_us()
         for name in self._ttl.due(now_us):
-            drive_in_thread(self._committer.expire(name, now_us))
+            run_through(self._committer.expire(name, now_us))
 
     def next_expiry(self) -> timedelta | None:
         """How long until a transaction expires, for whoever waits for one; None where there is none."""

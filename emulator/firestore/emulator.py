@@ -1,0 +1,124 @@
+"""`Emulator`: a Firestore in this process, for clients in it and outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore_v1.async_client import AsyncClient
+from google.cloud.firestore_v1.client import Client
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient, FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import (
+    FirestoreGrpcAsyncIOTransport,
+    FirestoreGrpcTransport,
+)
+
+from emulator.clock import Clock, SystemClock
+from emulator.firestore.channel import InProcessChannel
+from emulator.firestore.counts import Counts
+from emulator.firestore.faults import Faults
+from emulator.firestore.front import Front
+from emulator.firestore.server import serve
+from emulator.firestore.service import Service
+from emulator.firestore.sync_channel import InProcessSyncChannel
+
+
+class Emulator:
+    """A Firestore with any number of projects and databases, empty at first.
+
+        emulator = Emulator()
+        client = emulator.client()                       # google's own, without a socket
+        async with emulator.serving("127.0.0.1:0") as address:
+            ...                                          # the same data for FIRESTORE_EMULATOR_HOST=address
+
+    Args:
+        data_dir: where to keep the data. Not available yet; the data live as long as the object.
+        concurrency: how transactions are kept apart that do not say so themselves.
+        enforce_indexes: whether a query needs its composite index, as in production. Not available yet.
+        indexes: a `firestore.indexes.json`, for its TTL policies.
+        clock: what commit times, expiry, TTL, latency and deadlines go by.
+        seed: what transaction IDs are made from.
+
+    Raises:
+        NotImplementedError: an argument asks for what is not available yet.
+        ValueError: another argument is none of those it may be, or the file of indexes is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path | None = None,
+        concurrency: Literal["pessimistic", "optimistic"] = "pessimistic",
+        enforce_indexes: bool = False,
+        indexes: Path | None = None,
+        clock: Clock | None = None,
+        seed: int = 0,
+    ) -> None:
+        if data_dir is not None:
+            raise NotImplementedError("data_dir is not available yet: the data are kept in memory only")
+        if enforce_indexes:
+            raise NotImplementedError("enforce_indexes is not available yet: every query has its index here")
+        if concurrency not in ("pessimistic", "optimistic"):
+            raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
+        self.clock: Any = clock or SystemClock()
+        self.faults = Faults()
+        self._service = Service(clock=self.clock, concurrency=concurrency, indexes=indexes, seed=seed)
+        self._front = Front(self._service, self.clock, self.faults)
+
+    @property
+    def counts(self) -> Counts:
+        """RPCs, and operations as they would be billed."""
+        return self._service.counts
+
+    def client(self, project: str = "demo", database: str = "(default)") -> AsyncClient:
+        """google's asynchronous client on this data, without a socket."""
+        client = _InProcessAsyncClient(project=project, database=database, credentials=AnonymousCredentials())
+        transport = FirestoreGrpcAsyncIOTransport(channel=InProcessChannel(self._front))
+        client._firestore_api_internal = FirestoreAsyncClient(transport=transport)
+        client._emulator = self
+        return client
+
+    def sync_client(self, project: str = "demo", database: str = "(default)") -> Client:
+        """google's synchronous client on this data, without a socket, for any thread."""
+        client = Client(project=project, database=database, credentials=AnonymousCredentials())
+        transport = FirestoreGrpcTransport(channel=InProcessSyncChannel(self._front))
+        client._firestore_api_internal = FirestoreClient(transport=transport)
+        return client
+
+    @asynccontextmanager
+    async def serving(self, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+        """Serve this data over gRPC while inside; gives the address that it is bound to (port 0: any free one).
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        async with serve(self._front, address) as bound:
+            yield bound
+
+    def tick(self) -> None:
+        """Do at once what the clock has made due: expire transactions, and delete what TTL policies say.
+
+        Each RPC does so as well.
+        """
+        with self._service.lock:
+            self._service.tick()
+
+    def clear(self) -> None:
+        """Delete all data, end all transactions, and forget all faults; the counters stay."""
+        with self._service.lock:
+            self._service.clear()
+        self.faults.clear()
+
+
+class _InProcessAsyncClient(AsyncClient):  # type: ignore[misc]
+    """An AsyncClient whose synchronous copy (which bulk_writer works with) is on the same engine."""
+
+    _emulator: Emulator
+
+    def _to_sync_copy(self) -> Client:
+        if not getattr(self, "_sync_copy", None):
+            self._sync_copy = self._emulator.sync_client(self.project, self._database)
+        return self._sync_copy

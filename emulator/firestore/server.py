@@ -1,0 +1,81 @@
+"""The engine behind a gRPC server, for any client in any process and any language."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from emulator.firestore.front import Front
+from emulator.firestore.limits import MAX_REQUEST_BYTES
+from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.status import Status
+
+_SERVICE = "google.firestore.v1.Firestore"
+
+_OPTIONS = (
+    # a request that is a little too large gets Firestore's own error, a giant one gRPC's
+    ("grpc.max_receive_message_length", 4 * MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a lottery
+)
+
+
+@asynccontextmanager
+async def serve(front: Front, address: str) -> AsyncIterator[str]:
+    """Serve on an address such as "127.0.0.1:0" (0: any free port); gives the one it is bound to.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    server = aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers((_handlers(front),))
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot bind {address}: {error}") from error
+    if port == 0:
+        raise OSError(f"cannot bind {address}")
+    await server.start()
+    try:
+        yield f"{address.rpartition(':')[0]}:{port}"
+    finally:
+        await server.stop(None)
+
+
+def _handlers(front: Front) -> Any:
+    methods = {}
+    for rpc, (request, response) in UNARY.items():
+        methods[rpc] = grpc.unary_unary_rpc_method_handler(
+            _unary(front, rpc), request.FromString, response.SerializeToString
+        )
+    for rpc, (request, response) in STREAMING.items():
+        methods[rpc] = grpc.unary_stream_rpc_method_handler(
+            _stream(front, rpc), request.FromString, response.SerializeToString
+        )
+    return grpc.method_handlers_generic_handler(_SERVICE, methods)
+
+
+def _unary(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def handle(request: Any, context: Any) -> Any:
+        try:
+            return await front.unary(rpc, request)
+        except Status as status:
+            await context.abort(status.code, status.message)
+
+    return handle
+
+
+def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
+    async def handle(request: Any, context: Any) -> None:
+        try:
+            responses = await front.stream(rpc, request)
+        except Status as status:
+            await context.abort(status.code, status.message)
+        for response in responses:
+            await context.write(response)
+
+    return handle

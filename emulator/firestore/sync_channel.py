@@ -1,0 +1,194 @@
+"""A grpc channel without a socket, for google's synchronous client; it works in any thread, with or without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+
+from emulator.firestore.channel import _short
+from emulator.firestore.front import Front
+from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.status import Status
+
+
+class InProcessSyncChannel(grpc.Channel):
+    """The channel."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        return _UnaryUnary(self._front, method, request_serializer, response_deserializer)
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        return _UnaryStream(self._front, method, request_serializer, response_deserializer)
+
+    def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
+        return _Unimplemented(_short(method))
+
+    def stream_stream(self, method: str, *args: Any, **kw: Any) -> Any:
+        return _Unimplemented(_short(method))
+
+    def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
+        callback(grpc.ChannelConnectivity.READY)
+
+    def unsubscribe(self, callback: Any) -> None:
+        """Nothing more would have been said."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> InProcessSyncChannel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class _Outcome(grpc.Call, grpc.Future):
+    """A call that has ended: with a response, or with a status."""
+
+    def __init__(self, response: Any, status: Status | None = None) -> None:
+        self._response = response
+        self._status = status
+
+    def code(self) -> StatusCode:
+        return StatusCode.OK if self._status is None else self._status.code
+
+    def details(self) -> str:
+        return "" if self._status is None else self._status.message
+
+    def initial_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+    def is_active(self) -> bool:
+        return False
+
+    def time_remaining(self) -> Any:
+        return None
+
+    def add_callback(self, callback: Any) -> bool:
+        return False
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if isinstance(self, grpc.RpcError):
+            raise self
+        return self._response
+
+    def exception(self, timeout: float | None = None) -> Any:
+        return self if isinstance(self, grpc.RpcError) else None
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return None
+
+    def add_done_callback(self, fn: Any) -> None:
+        fn(self)
+
+
+class InProcessRpcError(_Outcome, grpc.RpcError):
+    """What a failed call raises, with what grpc's own has."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(None, status)
+
+    def __str__(self) -> str:
+        return str(self._status)
+
+
+class _Responses(_Outcome):
+    """The responses of a stream, as an iterator that is a call as well."""
+
+    def __init__(self, responses: Iterator[Any], deserialize: Any) -> None:
+        super().__init__(None)
+        self._responses = responses
+        self._deserialize = deserialize
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._deserialize(next(self._responses).SerializeToString())
+
+
+class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
+    def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
+        self._front = front
+        self._rpc = _short(method)
+        self._serialize = serializer or (lambda message: message)
+        self._deserialize = deserializer or (lambda data: data)
+
+    def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            message = UNARY[self._rpc][0].FromString(self._serialize(request)) if self._rpc in UNARY else None
+            response = self._front.unary_in_thread(self._rpc, message, timeout)
+        except Status as status:
+            raise InProcessRpcError(status) from None
+        return self._deserialize(response.SerializeToString())
+
+    def with_call(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        response = self(request, timeout)
+        return response, _Outcome(response)
+
+    def future(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return _Outcome(self(request, timeout))
+        except InProcessRpcError as error:
+            return error
+
+
+class _UnaryStream(grpc.UnaryStreamMultiCallable):
+    def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
+        self._front = front
+        self._rpc = _short(method)
+        self._serialize = serializer or (lambda message: message)
+        self._deserialize = deserializer or (lambda data: data)
+
+    def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else lambda data: data
+            responses = self._front.stream_in_thread(self._rpc, parse(self._serialize(request)), timeout)
+        except Status as status:
+            raise InProcessRpcError(status) from None
+        return _Responses(responses, self._deserialize)
+
+
+class _Unimplemented(grpc.StreamStreamMultiCallable, grpc.StreamUnaryMultiCallable):
+    def __init__(self, rpc: str) -> None:
+        self._rpc = rpc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise InProcessRpcError(Status(StatusCode.UNIMPLEMENTED, f"The emulator has no {self._rpc}."))
+
+    with_call = future = __call__
