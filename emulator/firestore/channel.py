@@ -19,6 +19,8 @@ from emulator.firestore.status import Status
 Serializer = Callable[[Any], bytes]
 Deserializer = Callable[[bytes], Any]
 
+_END: Any = aio.EOF  # type: ignore[attr-defined] # grpc's stubs lack it
+
 
 class InProcessChannel(aio.Channel):
     """The channel. What it is given for a method's name decides what is called: "/package.Service/Rpc"."""
@@ -167,11 +169,11 @@ class _StreamCall(_Call, aio.UnaryStreamCall):
         response = None if self._cancelled else next(self._responses, None)
         if response is None:
             self._done = True
-            return aio.EOF
+            return _END
         return self._deserialize(response.SerializeToString())
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        while (response := await self.read()) is not aio.EOF:
+        while (response := await self.read()) is not _END:
             yield response
 
 
@@ -183,7 +185,7 @@ class _UnaryUnary(aio.UnaryUnaryMultiCallable):
         self._deserialize = deserializer or (lambda data: data)
         self._parse = UNARY[self._rpc][0].FromString if self._rpc in UNARY else lambda data: data
 
-    def __call__(self, request: Any, *, timeout: float | None = None, **kwargs: Any) -> Any:
+    def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         message = self._parse(self._serialize(request))
         return _UnaryCall(self._front, self._rpc, message, timeout, self._deserialize)
 
@@ -196,7 +198,7 @@ class _UnaryStream(aio.UnaryStreamMultiCallable):
         self._deserialize = deserializer or (lambda data: data)
         self._parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else lambda data: data
 
-    def __call__(self, request: Any, *, timeout: float | None = None, **kwargs: Any) -> Any:
+    def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         message = self._parse(self._serialize(request))
         return _StreamCall(self._front, self._rpc, message, timeout, self._deserialize)
 

@@ -61,13 +61,17 @@ async def test_recipients_do_not_share_ids(box: EventBox, client: AsyncClient) -
 
 
 @pytest.mark.parametrize("event_id", ["a/b", ".", "..", "__x__", "\0", "🦊" * 64, "a" * 256, " "])
-async def test_an_id_may_be_any_text_of_at_most_256_bytes(box: EventBox, to: Recipient, event_id: str) -> None:
+async def test_an_id_may_be_any_text_of_at_most_256_bytes(
+    box: EventBox, to: Recipient, event_id: str
+) -> None:
     await box.emit(b"", to, id=event_id)
     assert [event.id for event in await box.list_events(to)] == [event_id]
 
 
 @pytest.mark.parametrize("value", [b"", b"\0\xff", b"x" * 1_000_000])
-async def test_a_value_may_be_empty_and_as_long_as_it_may_be(box: EventBox, to: Recipient, value: bytes) -> None:
+async def test_a_value_may_be_empty_and_as_long_as_it_may_be(
+    box: EventBox, to: Recipient, value: bytes
+) -> None:
     await box.emit(value, to)
     assert [event.value for event in await box.list_events(to)] == [value]
 
@@ -118,7 +122,9 @@ async def test_an_event_that_is_not_due_costs_no_reads(
     assert emulator.counts.reads == 2  # the state, and the minimum of a query
 
 
-async def test_a_clock_that_is_ahead_hands_nothing_over_early(emulator: Emulator, local_client: AsyncClient) -> None:
+async def test_a_clock_that_is_ahead_hands_nothing_over_early(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
     ahead = ManualClock(emulator.clock.now() + timedelta(minutes=5))
     box, to = EventBox(local_client, clock=ahead), Recipient(local_client.document("a/1"), "a")
     await box.emit(b"", to, process_after=emulator.clock.now() + timedelta(minutes=1))
@@ -135,7 +141,9 @@ async def test_a_time_in_the_past_is_kept_as_given(box: EventBox, to: Recipient)
     assert [event.process_after for event in processor.batches[0]] == [past]
 
 
-async def test_an_emit_in_a_transaction_happens_if_and_only_if_it_commits(box: EventBox, to: Recipient) -> None:
+async def test_an_emit_in_a_transaction_happens_if_and_only_if_it_commits(
+    box: EventBox, to: Recipient
+) -> None:
     async def emit(transaction: Transaction) -> None:
         receipt = await box.emit(b"", to, id="yes", transaction=transaction)
         assert receipt.duplicate is None
@@ -162,7 +170,9 @@ async def test_an_emit_takes_part_in_a_transaction_of_googles_client(
     assert [event.id for event in await box.list_events(to)] == ["x"]
 
 
-async def test_an_emit_in_a_transaction_never_brings_back_what_was_consumed(box: EventBox, to: Recipient) -> None:
+async def test_an_emit_in_a_transaction_never_brings_back_what_was_consumed(
+    box: EventBox, to: Recipient
+) -> None:
     await box.emit(b"", to, id="x")
     await box.process_batch(to, Recording(to))
 
@@ -184,7 +194,9 @@ async def test_more_than_8_mib_do_not_fit_a_transaction(box: EventBox, to: Recip
         await box.run_in_transaction(emit)
 
 
-@pytest.mark.parametrize("error", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "RESOURCE_EXHAUSTED"])
+@pytest.mark.parametrize(
+    "error", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "RESOURCE_EXHAUSTED"]
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_transient_errors_are_retried_and_a_resend_is_no_duplicate(
     emulator: Emulator, local_client: AsyncClient, clock: ManualClock, error: str, when: Any
@@ -254,4 +266,3 @@ async def test_contention_is_no_word_of_emit(box: EventBox, to: Recipient) -> No
     except ContentionError:
         pytest.fail("a blind add must never make a commit fail")
     assert len(await box.list_events(to)) == 1
-

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
-from google.cloud.firestore import AsyncClient
+from google.cloud.firestore import AsyncClient, FieldFilter
 
 from eventbox import (
     ContentionError,
@@ -71,7 +71,8 @@ async def test_prepare_mutation_is_called_once_also_without_events(box: EventBox
 async def test_events_that_no_transition_names_stay_outstanding(box: EventBox, to: Recipient) -> None:
     await emit(box, to, "a", "b")
     await box.process_batch(
-        to, Deciding(to, lambda events, _: Mutation([Transition({}, events=[e for e in events if e.id == "a"])]))
+        to,
+        Deciding(to, lambda events, _: Mutation([Transition({}, events=[e for e in events if e.id == "a"])])),
     )
     assert await outstanding(box, to) == {"b"}
 
@@ -93,7 +94,9 @@ async def test_side_effects_run_in_order_and_are_part_of_the_commit(
     def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
         return Mutation(
             [
-                Transition({"n": 1}, side_effect=chain(None, writes("log/1", {"by": 1}), writes("log/2", {"by": 1}))),
+                Transition(
+                    {"n": 1}, side_effect=chain(None, writes("log/1", {"by": 1}), writes("log/2", {"by": 1}))
+                ),
                 Transition({"n": 2}, events=events, side_effect=writes("log/2", {"by": 2})),
             ]
         )
@@ -106,7 +109,9 @@ async def test_side_effects_run_in_order_and_are_part_of_the_commit(
     assert (stored["n"], stored["eventbox_eversion"]) == (2, 1)
 
 
-async def test_post_process_callbacks_come_back_in_order_and_have_not_run(box: EventBox, to: Recipient) -> None:
+async def test_post_process_callbacks_come_back_in_order_and_have_not_run(
+    box: EventBox, to: Recipient
+) -> None:
     called = []
 
     def callback(name: str) -> Any:
@@ -286,7 +291,9 @@ async def test_a_side_effect_may_read_at_any_time_and_never_sees_its_own_writes(
         seen.append((await ref.get(transaction=transaction)).get("n"))
         transaction.update(ref, {"n": 2})
         seen.append((await transaction.get(ref)).get("n"))
-        async for snapshot in client.collection("log").where("n", "==", 1).stream(transaction=transaction):
+        async for snapshot in (
+            client.collection("log").where(filter=FieldFilter("n", "==", 1)).stream(transaction=transaction)
+        ):
             seen.append(snapshot.get("n"))
 
     await box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=read_write_read)))
@@ -316,7 +323,13 @@ async def test_a_failed_precondition_of_the_side_effects_own_is_raised_as_google
     await client.document("log/there").set({"n": 2})
     for side_effect, error in [(create, AlreadyExists), (update, NotFound), (stale, FailedPrecondition)]:
         with pytest.raises(error):
-            await box.process_batch(to, processor_type(to, consume_all(1 if processor_type is InTransaction else {"n": 1}, side_effect=side_effect)))
+            await box.process_batch(
+                to,
+                processor_type(
+                    to,
+                    consume_all(1 if processor_type is InTransaction else {"n": 1}, side_effect=side_effect),
+                ),
+            )
     assert await outstanding(box, to) == {"a"}
 
 
@@ -345,7 +358,12 @@ async def test_any_processor_may_keep_its_state_where_it_wants(
 ) -> None:
     for n in (1, 2):
         await emit(box, to, str(n))
-        await box.process_batch(to, InTransaction(to, lambda events, state: Mutation([Transition(state + len(events), events=events)])))
+        await box.process_batch(
+            to,
+            InTransaction(
+                to, lambda events, state: Mutation([Transition(state + len(events), events=events)])
+            ),
+        )
         assert await document(client, "orders/1/states/state") == {"n": n, "eversion": n}
     assert await outstanding(box, to) == set()
 
@@ -354,7 +372,9 @@ async def test_a_state_object_that_is_the_loaded_one_is_not_saved(
     box: EventBox, to: Recipient, client: AsyncClient
 ) -> None:
     await emit(box, to, "a")
-    await box.process_batch(to, InTransaction(to, lambda events, state: Mutation([Transition(state, events=events)])))
+    await box.process_batch(
+        to, InTransaction(to, lambda events, state: Mutation([Transition(state, events=events)]))
+    )
     assert await outstanding(box, to) == set()
     assert await document(client, "orders/1/states/state") is None
 
@@ -380,7 +400,9 @@ async def test_an_event_that_is_not_from_the_batch_is_an_error_before_garbage_is
     assert await outstanding(box, to) == {"a"}
 
 
-async def test_a_processor_without_prepare_mutation_says_what_is_missing(box: EventBox, to: Recipient) -> None:
+async def test_a_processor_without_prepare_mutation_says_what_is_missing(
+    box: EventBox, to: Recipient
+) -> None:
     class Forgetful(DocumentProcessor[dict[str, Any]]):
         pass
 

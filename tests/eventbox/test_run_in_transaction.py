@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import Aborted, AlreadyExists, NotFound
-from google.cloud.firestore import AsyncClient, Increment
+from google.cloud.firestore import AsyncClient, FieldFilter, Increment
 
 from emulator.firestore import Emulator, Fault
 from eventbox import (
@@ -56,7 +56,7 @@ async def test_reads_of_every_kind_take_part(box: EventBox, client: AsyncClient)
         one = await transaction.get(cells.document("1"))
         several = [s.id async for s in await transaction.get_all([cells.document("0"), cells.document("9")])]
         stream = [s.id async for s in cells.order_by("n").stream(transaction=transaction)]
-        query = [s.id async for s in await transaction.get(cells.where("n", ">", 0))]
+        query = [s.id async for s in await transaction.get(cells.where(filter=FieldFilter("n", ">", 0)))]
         listed = [s.id for s in await cells.limit(1).get(transaction=transaction)]
         count = (await cells.count().get(transaction=transaction))[0][0].value
         counted = [r[0].value async for r in await transaction.get(cells.count())]
@@ -206,7 +206,9 @@ async def test_a_first_read_whose_answer_was_lost_leaves_no_lock_against_our_own
     assert (await ref.get()).to_dict() == {"n": 1}
 
 
-async def test_later_reads_are_retried(emulator: Emulator, local_client: AsyncClient, clock: ManualClock) -> None:
+async def test_later_reads_are_retried(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
     box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
 
     async def body(transaction: Transaction) -> bool:

@@ -15,7 +15,9 @@ THEN = protos.Timestamp(seconds=7)
 
 
 def update(name: str = NAME, **kwargs: Any) -> Any:
-    return protos.Write(update=protos.Document(name=name, fields={"x": protos.Value(integer_value=1)}), **kwargs)
+    return protos.Write(
+        update=protos.Document(name=name, fields={"x": protos.Value(integer_value=1)}), **kwargs
+    )
 
 
 def delete(name: str = NAME, **kwargs: Any) -> Any:
@@ -108,7 +110,9 @@ def test_taking_back_removes_writes_and_pops_since_the_mark_and_keeps_what_is_ve
         (delete(current_document=exists(False)), False),
     ],
 )
-def test_only_a_write_that_breaks_its_own_precondition_makes_a_resend_harmless(write: Any, once: bool) -> None:
+def test_only_a_write_that_breaks_its_own_precondition_makes_a_resend_harmless(
+    write: Any, once: bool
+) -> None:
     staging = Staging()
     staging.add(write)
     assert staging.happens_once is once
