@@ -1,0 +1,16 @@
+"""The command line: `eventbox`."""
+
+from __future__ import annotations
+
+import click
+
+from eventbox.cli.demo import demo
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eventbox")
+def main() -> None:
+    """A durable, transactional inbox for every entity of a Google Cloud Firestore application."""
+
+
+main.add_command(demo)

@@ -1,0 +1,78 @@
+"""What `eventbox demo` does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from rich.console import Console
+
+from emulator.process import EmulatorProcess
+from eventbox import EventBox
+from eventbox.demo.git import GitError, Repository, clone
+from eventbox.demo.report import difference, rates, shown, top_table
+from eventbox.demo.run import AUTHORS, FILES, Progress, connected, run, stored_totals
+
+BUNDLE = "history.bundle"
+
+
+async def demo(repo: Path | None, since: str | None, workers: int, console: Console) -> bool:
+    """Run it; whether the totals are git's.
+
+    Raises:
+        GitError: there is no history to read; the message says why.
+    """
+    async with _repository(repo, since, console) as repository:
+        if repository.shallow:
+            console.print("The repository is a shallow clone: only the history that it has is read.")
+        console.print(
+            f"Reading the history of {repository.path} ...", soft_wrap=True, highlight=False, markup=False
+        )
+        expected = await repository.totals()
+        async with EmulatorProcess() as process, connected(process.address) as client:
+            progress = Progress(total=2 * expected.changes)
+            async with shown(progress, console):
+                await run(repository, EventBox(client), progress, workers=workers)
+            summary = rates(progress, await process.counts())
+            console.print()
+            console.print(await top_table(client, AUTHORS, "Top authors"))
+            console.print()
+            console.print(await top_table(client, FILES, "Top files"))
+            console.print()
+            console.print(summary, highlight=False)
+            authors = await stored_totals(client, AUTHORS)
+            problem = difference(expected, authors, await stored_totals(client, FILES))
+    if problem is None:
+        line = f"demo: ok: {progress.processed} events, totals equal to git's"
+    else:
+        line = f"demo: failed: {problem}"
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return problem is None
+
+
+@asynccontextmanager
+async def _repository(repo: Path | None, since: str | None, console: Console) -> AsyncIterator[Repository]:
+    """The repository that is asked for; else the one that we stand in; else the one that comes with the package."""
+    if repo is not None:
+        yield await Repository.open(repo, since)
+        return
+    try:
+        here = await Repository.open(Path.cwd(), since)
+    except GitError:
+        if since is not None or not files("eventbox.demo").joinpath(BUNDLE).is_file():
+            raise
+    else:
+        yield here
+        return
+    console.print("No git repository here: taking the history that comes with the demo.")
+    with tempfile.TemporaryDirectory(prefix="eventbox-demo-") as folder, _bundle() as bundle:
+        target = Path(folder) / "history.git"
+        await clone(bundle, target)
+        yield await Repository.open(target)
+
+
+def _bundle() -> AbstractContextManager[Path]:
+    return as_file(files("eventbox.demo").joinpath(BUNDLE))
