@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+_WIDTH_OF_A_LOG = 110
+
 
 @click.command()
 @click.option(
@@ -35,7 +37,10 @@ def demo(repo: Path | None, workers: int, since: str | None) -> None:
         from eventbox.demo.git import GitError
 
         try:
-            ok = asyncio.run(run(repo, since, workers, Console(highlight=False)))
+            console = Console(highlight=False)
+            if not console.is_terminal:
+                console.width = max(console.width, _WIDTH_OF_A_LOG)
+            ok = asyncio.run(run(repo, since, workers, console))
         except* GitError as group:
             click.echo(f"demo: failed: {group.exceptions[0]}", err=False)
             sys.exit(1)

@@ -37,12 +37,11 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
             async with shown(progress, console):
                 await run(repository, EventBox(client), progress, workers=workers)
             summary = rates(progress, await process.counts())
-            console.print()
-            console.print(await top_table(client, AUTHORS, "Top authors"))
-            console.print()
-            console.print(await top_table(client, FILES, "Top files"))
-            console.print()
-            console.print(summary, highlight=False)
+            if progress.processed:
+                for collection, title in ((AUTHORS, "Top authors"), (FILES, "Top files")):
+                    console.print()
+                    console.print(await top_table(client, collection, title))
+                console.print(f"\n{summary}", highlight=False, soft_wrap=True)
             authors = await stored_totals(client, AUTHORS)
             problem = difference(expected, authors, await stored_totals(client, FILES))
     if problem is None:

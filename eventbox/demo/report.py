@@ -38,13 +38,12 @@ async def shown(progress: Progress, console: Console) -> AsyncIterator[None]:
 async def top_table(client: AsyncClient, collection: str, title: str) -> Table:
     """The documents of a collection that have most changes."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    table.add_column(
-        title.rpartition(" ")[2].rstrip("s").capitalize(), overflow="ellipsis", no_wrap=True, max_width=44
-    )
-    for heading in ("Commits", "Changes", "Added", "Removed"):
-        table.add_column(heading, justify="right")
-    table.add_column("First")
-    table.add_column("Last")
+    name = title.rpartition(" ")[2].rstrip("s").capitalize()
+    table.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
+    for heading, width in (("Commits", 7), ("Changes", 7), ("Added", 9), ("Removed", 9)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for heading in ("First", "Last"):
+        table.add_column(heading, no_wrap=True, min_width=len("2000-01-01"))
     top = client.collection(collection).order_by("changes", direction="DESCENDING").limit(_TOP)
     async for snapshot in top.stream():
         tally: dict[str, Any] = snapshot.to_dict() or {}

@@ -1,0 +1,51 @@
+# Each target sets up what it needs by itself, in $(VENV). `make PYTHON=python3.12 VENV=.venv-3.12 test` takes another.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+SETUP = $(VENV)/.set-up
+
+.PHONY: help demo test lint types check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    run the main job on this repository's own history"
+	@echo "make test    run the tests, with coverage"
+	@echo "make lint    ruff: check and format"
+	@echo "make types   mypy --strict"
+	@echo "make check   all of these"
+	@echo "make format  let ruff format the code"
+	@echo "make clean   remove what these made"
+
+# not editable from a checkout's metadata alone: a new pyproject.toml means new dependencies
+$(SETUP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "eventbox needs Python 3.11 or later; none was found on the PATH" >&2; exit 1; }
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv --clear "$(VENV)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING: Location" || true
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch "$(SETUP)"
+
+demo: $(SETUP)
+	@$(RUN) -m eventbox demo $(DEMO)
+
+test: $(SETUP)
+	@$(RUN) -m pytest --numprocesses 2 --cov --cov-report= $(TESTS)
+	@$(RUN) -m coverage report --skip-covered --omit "emulator/*,eventbox/demo/*,eventbox/cli/*,*/__main__.py" --fail-under 95
+
+lint: $(SETUP)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+types: $(SETUP)
+	@$(RUN) -m mypy
+
+check: lint types test demo
+
+format: $(SETUP)
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+clean:
+	@rm -rf .venv .venv-* .coverage .coverage.* htmlcov dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
