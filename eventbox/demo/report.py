@@ -39,7 +39,7 @@ async def top_table(client: AsyncClient, collection: str, title: str) -> Table:
     """The documents of a collection that have most changes."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     name = title.rpartition(" ")[2].rstrip("s").capitalize()
-    table.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=44)
     for heading, width in (("Commits", 7), ("Changes", 7), ("Added", 9), ("Removed", 9)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     for heading in ("First", "Last"):
