@@ -30,6 +30,9 @@ MAX_WRITES = 500
 MAX_BYTES = 8 * 1024 * 1024
 """Bytes in one BatchWrite: leaves room below the 10 MiB of a request."""
 
+_GRAIN = timedelta(milliseconds=1)
+"""Commit times only rise, so that of a pop may run ahead of the clock by a little: a delay is as long as that says."""
+
 _PARALLEL = 4
 _CODES = {code.value[0]: code for code in StatusCode}
 _LOOK_AT = ("token", "due")
@@ -83,7 +86,7 @@ class Adding:
             self.finish(True)
             return
         age = documents.moment(response.read_time) - documents.moment(found.update_time)
-        if found.fields["due"].integer_value == documents.GONE and age >= tombstones_delay:
+        if found.fields["due"].integer_value == documents.GONE and age + _GRAIN >= tombstones_delay:
             self.next, self.version = _Next.REVIVE, found.update_time
         else:
             self.finish(False)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from emulator.firestore import Emulator
 from eventbox.testing import ManualClock
 
 T = TypeVar("T")
@@ -24,3 +25,12 @@ async def while_advancing(clock: ManualClock, awaitable: Awaitable[T]) -> T:
         if wake is not None and not task.done():
             clock.advance(wake - clock.now())
     return await task
+
+
+async def sent(emulator: Emulator, rpc: str) -> None:
+    """Return once an RPC of this name has been sent to the emulator, which is in process."""
+    for _ in range(10_000):
+        if emulator.counts.rpcs[rpc]:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"no {rpc} was sent")

@@ -22,7 +22,7 @@ from eventbox import (
     UnknownOutcomeError,
 )
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
+from tests.advancing import sent, while_advancing
 from tests.eventbox.support import Deciding, InTransaction, consume_all
 
 
@@ -106,8 +106,7 @@ async def test_a_rival_that_consumed_the_event_meanwhile_makes_it_contention(
     await box.emit(b"", to, id="x")
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
     losing = asyncio.create_task(box.process_batch(to, Deciding(to, consume_all({"by": "late"}))))
-    while emulator.counts.rpcs["Commit"] == 0:
-        await asyncio.sleep(0)
+    await sent(emulator, "Commit")
     await box.process_batch(to, Deciding(to, consume_all({"by": "rival"})))
     with pytest.raises(ContentionError):
         await while_advancing(clock, losing)
@@ -122,8 +121,7 @@ async def test_a_successor_that_saved_over_the_state_does_not_hide_that_ours_was
     await box.emit(b"", to, id="x")
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
     lost = asyncio.create_task(box.process_batch(to, Deciding(to, consume_all({"n": 1}, post_process=done))))
-    while emulator.counts.rpcs["Commit"] == 0:
-        await asyncio.sleep(0)
+    await sent(emulator, "Commit")
     await box.emit(b"", to, id="y")
     await box.process_batch(to, Deciding(to, consume_all({"n": 2})))
     assert await while_advancing(clock, lost) == [done]
@@ -135,8 +133,7 @@ async def test_a_state_that_was_saved_over_since_is_an_unknown_outcome_where_not
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
     save = lambda n: Deciding(to, lambda *_: Mutation([Transition({"n": n})]))  # noqa: E731
     lost = asyncio.create_task(box.process_batch(to, save(1)))
-    while emulator.counts.rpcs["Commit"] == 0:
-        await asyncio.sleep(0)
+    await sent(emulator, "Commit")
     await box.process_batch(to, save(2))
     with pytest.raises(UnknownOutcomeError):
         await while_advancing(clock, lost)
@@ -148,8 +145,7 @@ async def test_a_rival_that_saved_the_same_eversion_makes_it_contention(
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
     save = lambda n: Deciding(to, lambda *_: Mutation([Transition({"n": n})]))  # noqa: E731
     lost = asyncio.create_task(box.process_batch(to, save(1)))
-    while emulator.counts.rpcs["Commit"] == 0:
-        await asyncio.sleep(0)
+    await sent(emulator, "Commit")
     await box.process_batch(to, save(2))
     with pytest.raises(ContentionError):
         await while_advancing(clock, lost)
@@ -185,8 +181,7 @@ async def test_an_event_deleted_as_garbage_by_a_rival_does_not_pass_for_ours(
     await box.emit(b"", to, id="x")
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
     lost = asyncio.create_task(box.process_batch(to, Deciding(to, consume_all({"n": 1}))))
-    while emulator.counts.rpcs["Commit"] == 0:
-        await asyncio.sleep(0)
+    await sent(emulator, "Commit")
 
     def garbage(events: Sequence[Event], state: Any) -> Mutation[Any]:
         return Mutation(garbage=events)

@@ -70,7 +70,7 @@ def test_a_part_of_the_wrong_type_is_a_type_error(mutation: Mutation[Any]) -> No
 def test_an_event_from_elsewhere_or_named_twice_is_a_value_error_that_names_it(
     mutation: Mutation[Any],
 ) -> None:
-    with pytest.raises(ValueError, match="'[ac]'"):
+    with pytest.raises(ValueError, match=r"'[ac]'"):
         planned(mutation)
 
 

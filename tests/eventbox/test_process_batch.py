@@ -291,10 +291,8 @@ async def test_a_side_effect_may_read_at_any_time_and_never_sees_its_own_writes(
         seen.append((await ref.get(transaction=transaction)).get("n"))
         transaction.update(ref, {"n": 2})
         seen.append((await transaction.get(ref)).get("n"))
-        async for snapshot in (
-            client.collection("log").where(filter=FieldFilter("n", "==", 1)).stream(transaction=transaction)
-        ):
-            seen.append(snapshot.get("n"))
+        query = client.collection("log").where(filter=FieldFilter("n", "==", 1))
+        seen.extend([snapshot.get("n") async for snapshot in query.stream(transaction=transaction)])
 
     await box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=read_write_read)))
     assert seen == [1, 1, 1]

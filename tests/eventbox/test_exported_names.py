@@ -1,0 +1,74 @@
+"""What users may import, and what may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dsset
+import emulator.firestore
+import eventbox
+import eventbox.testing
+
+ROOT = Path(eventbox.__file__).parents[1]
+
+
+def test_eventbox_exports_these_names() -> None:
+    assert eventbox.__all__ == [
+        "Clock", "ContentionError", "DocumentProcessor", "DrainReport", "EmitError", "Event", "EventBox",
+        "EventboxError", "Mutation", "NewEvent", "PostProcessFn", "PrepareError", "Processor", "Receipt", "Recipient",
+        "SideEffectFn", "SkipTransition", "SystemClock", "Transaction", "TransactionEndedError", "Transition",
+        "UnknownOutcomeError", "chain",
+    ]  # fmt: skip
+
+
+def test_dsset_exports_these_names() -> None:
+    assert dsset.__all__ == [
+        "AddError", "Clock", "DSSet", "DSSetError", "Item", "ItemState", "ListedItem", "Listing", "SystemClock",
+    ]  # fmt: skip
+
+
+def test_the_others_export_these_names() -> None:
+    assert emulator.firestore.__all__ == ["Counts", "Emulator", "Fault", "Faults", "PendingFault"]
+    assert eventbox.testing.__all__ == ["ManualClock"]
+
+
+@pytest.mark.parametrize("module", [dsset, eventbox, emulator.firestore, eventbox.testing])
+def test_every_exported_name_is_there_and_has_a_docstring(module: object) -> None:
+    for name in module.__all__:  # type: ignore[attr-defined]
+        exported = getattr(module, name)
+        if isinstance(exported, type):
+            assert exported.__doc__, name
+
+
+def test_every_error_derives_from_one() -> None:
+    names = [name for name in eventbox.__all__ if name.endswith("Error") or name == "SkipTransition"]
+    assert all(issubclass(getattr(eventbox, name), eventbox.EventboxError) for name in names)
+
+
+def _imports(package: str, *, without: tuple[str, ...] = ()) -> set[str]:
+    found = set()
+    for path in (ROOT / package).rglob("*.py"):
+        if path.relative_to(ROOT / package).parts[0] in without:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_dependencies_point_one_way() -> None:
+    assert not _imports("dsset") & {"eventbox", "emulator", "opentelemetry", "pydantic"}
+    assert not _imports("emulator") & {"eventbox", "dsset"}
+    assert "emulator" not in _imports("eventbox", without=("testing", "cli", "demo"))
+
+
+def test_the_library_uses_opentelemetrys_api_alone() -> None:
+    code = "import eventbox, sys; sys.exit('opentelemetry.sdk' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
