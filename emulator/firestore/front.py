@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import wait as wait_for_future
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from grpc import StatusCode
 
@@ -25,8 +25,30 @@ Start = Callable[[], Coroutine[Any, Any, T]]
 _POLL = 0.005  # s; how often a thread that waits looks at a clock that it cannot sleep on
 
 
+class Rest(Generic[T]):
+    """What is left of an RPC that has to wait: await it once, or close it."""
+
+    __slots__ = ("_close", "_coroutine")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], close: Callable[[], None]) -> None:
+        self._coroutine = coroutine
+        self._close = close
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._coroutine.__await__()
+
+    def close(self) -> None:
+        """Give up what is not done yet; once it is done, this changes nothing."""
+        self._coroutine.close()
+        self._close()
+
+
 class Front:
-    """Calls a service's RPCs, from asyncio or from a thread."""
+    """Calls a service's RPCs, from asyncio or from a thread.
+
+    A timeout is in seconds of the emulator's clock; an RPC that takes longer fails with DEADLINE_EXCEEDED and gives up
+    its place in every queue.
+    """
 
     def __init__(self, service: Service, clock: Clock, faults: Faults) -> None:
         self.service = service
@@ -34,43 +56,51 @@ class Front:
         self._faults = faults
         self._late: set[asyncio.Task[Any]] = set()
 
-    async def unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
-        """The response; a Status where the RPC fails, or takes longer than `timeout` seconds of the clock."""
-        if rpc not in UNARY:
-            raise _unimplemented(rpc)
-        return await self._call(rpc, lambda: self.service.unary(rpc, request), timeout)
+    def begin_unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
+        """Begin an RPC at once, in the event loop: the response, or a `Rest` where it has to wait.
 
-    async def stream(self, rpc: str, request: Any, timeout: float | None = None) -> Iterator[Any]:
-        """The responses of a streaming RPC."""
+        Raises:
+            Status: it has failed already.
+        """
+        if rpc not in UNARY:
+            raise unimplemented(rpc)
+        return self._begin(rpc, lambda: self.service.unary(rpc, request), timeout)
+
+    def begin_stream(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
+        """As `begin_unary`, for the iterator of a streaming RPC's responses."""
         if rpc not in STREAMING:
-            raise _unimplemented(rpc)
-        return await self._call(rpc, lambda: self.service.stream(rpc, request), timeout)
+            raise unimplemented(rpc)
+        return self._begin(rpc, lambda: self.service.stream(rpc, request), timeout)
 
     def unary_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
-        """As `unary`, without an event loop."""
+        """The response, without an event loop; a Status where the RPC fails."""
         if rpc not in UNARY:
-            raise _unimplemented(rpc)
+            raise unimplemented(rpc)
         return self._call_in_thread(rpc, lambda: self.service.unary(rpc, request), timeout)
 
     def stream_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Iterator[Any]:
-        """As `stream`, without an event loop."""
+        """As `unary_in_thread`, for the responses of a streaming RPC."""
         if rpc not in STREAMING:
-            raise _unimplemented(rpc)
+            raise unimplemented(rpc)
         return self._call_in_thread(rpc, lambda: self.service.stream(rpc, request), timeout)
 
     # In asyncio -------------------------------------------------------------------------------------------
 
-    async def _call(self, rpc: str, start: Start[T], timeout: float | None) -> T:
-        self.service.counts.rpcs[rpc] += 1
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
+    def _begin(self, rpc: str, start: Start[T], timeout: float | None) -> T | Rest[T]:
+        deadline = self._deadline(rpc, timeout)
         fault = self._faults.take(rpc)
         if fault is None:
-            return await self._drive(start(), deadline)
+            return self._first_step(start(), deadline)
         if fault.when == "late":
             task = asyncio.ensure_future(self._do_late(start, fault))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
             raise fault.status
+        if fault.error and fault.when == "before" and not fault.latency:
+            raise fault.status
+        return Rest(self._do_with(fault, start, deadline), _nothing)
+
+    async def _do_with(self, fault: Fault, start: Start[T], deadline: int | None) -> T:
         if fault.latency:
             await self._clock.sleep(self._cut(fault.latency, deadline))
             self._check(deadline)
@@ -86,21 +116,37 @@ class Front:
         with suppress(Status):  # whoever asked for it got another error long ago
             await self._drive(start(), None)
 
-    async def _drive(self, coroutine: Coroutine[Any, Any, T], deadline: float | None) -> T:
-        lock = self.service.lock
+    async def _drive(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
+        result = self._first_step(coroutine, deadline)
+        return await result if isinstance(result, Rest) else result
+
+    def _first_step(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T | Rest[T]:
+        try:
+            with self.service.lock:
+                waiter: Waiter = coroutine.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        return Rest(self._go_on(coroutine, waiter, deadline), lambda: self._close(coroutine))
+
+    async def _go_on(self, coroutine: Coroutine[Any, Any, T], waiter: Waiter, deadline: int | None) -> T:
         try:
             while True:
-                with lock:
-                    waiter: Waiter = coroutine.send(None)
                 await self._wait(waiter, deadline)
+                with self.service.lock:
+                    waiter = coroutine.send(None)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
-            with lock:
-                coroutine.close()  # gives up its place in a queue, where it was not finished
+            self._close(coroutine)
 
-    async def _wait(self, waiter: Waiter, deadline: float | None) -> None:
+    def _close(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Give up its place in a queue, where it is not finished."""
+        with self.service.lock:
+            coroutine.close()
+
+    async def _wait(self, waiter: Waiter, deadline: int | None) -> None:
         woken = asyncio.wrap_future(waiter.future)
         try:
             while not woken.done():
@@ -124,9 +170,7 @@ class Front:
     # In a thread ------------------------------------------------------------------------------------------
 
     def _call_in_thread(self, rpc: str, start: Start[T], timeout: float | None) -> T:
-        with self.service.lock:
-            self.service.counts.rpcs[rpc] += 1
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        deadline = self._deadline(rpc, timeout)
         fault = self._faults.take(rpc)
         if fault is None:
             return self._drive_in_thread(start(), deadline)
@@ -148,7 +192,7 @@ class Front:
         with suppress(Status):  # whoever asked for it got another error long ago
             self._drive_in_thread(start(), None)
 
-    def _drive_in_thread(self, coroutine: Coroutine[Any, Any, T], deadline: float | None) -> T:
+    def _drive_in_thread(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
         lock = self.service.lock
         try:
             while True:
@@ -170,18 +214,40 @@ class Front:
         while self._clock.monotonic() < until:
             time.sleep(min(_POLL, duration.total_seconds()))
 
-    # Deadlines --------------------------------------------------------------------------------------------
+    # Counting, and deadlines ------------------------------------------------------------------------------
 
-    def _cut(self, pause: timedelta | None, deadline: float | None) -> Any:
+    def _deadline(self, rpc: str, timeout: float | None) -> int | None:
+        """Count an RPC, and reckon when it has to be done, in microseconds of the clock: sums of floats drift."""
+        with self.service.lock:
+            self.service.counts.rpcs[rpc] += 1
+        if timeout is None:
+            return None
+        if timeout <= 0:
+            raise _too_late()
+        return self._now_us() + max(1, round(timeout * 1e6))
+
+    def _now_us(self) -> int:
+        return round(self._clock.monotonic() * 1e6)
+
+    def _cut(self, pause: timedelta | None, deadline: int | None) -> Any:
         if deadline is None:
             return pause
-        left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
+        left = timedelta(microseconds=max(0, deadline - self._now_us()))
         return left if pause is None else min(pause, left)
 
-    def _check(self, deadline: float | None) -> None:
-        if deadline is not None and self._clock.monotonic() >= deadline:
-            raise Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    def _check(self, deadline: int | None) -> None:
+        if deadline is not None and self._now_us() >= deadline:
+            raise _too_late()
 
 
-def _unimplemented(rpc: str) -> Status:
+def unimplemented(rpc: str) -> Status:
+    """What an RPC gets that the emulator does not have."""
     return Status(StatusCode.UNIMPLEMENTED, f"The emulator has no {rpc}.")
+
+
+def _too_late() -> Status:
+    return Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+def _nothing() -> None:
+    """Nothing is held that would have to be given up."""

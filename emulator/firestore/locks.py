@@ -147,12 +147,28 @@ class LockTable:
     def _blockers(self, request: _Request) -> set[Owner]:
         """Those who have to finish, or to have their turn, before the request can be granted."""
         blockers = self._holders_against(request)
+        behind = self._behind(request.owner) if request.owner.documents or request.owner.queries else ()
         for earlier in self._queue:
             if earlier is request:
                 break
-            if earlier.owner not in blockers and self._goes_first(earlier, request):
+            if (
+                earlier.owner is not request.owner
+                and earlier not in behind
+                and self._conflict(earlier, request)
+            ):
                 blockers.add(earlier.owner)
         return blockers
+
+    def _behind(self, owner: Owner) -> list[_Request]:
+        """The requests that wait for this owner, also through others: it need not wait for them in turn."""
+        behind: list[_Request] = []
+        for request in self._queue:
+            if request.owner is not owner and (
+                owner in self._holders_against(request)
+                or any(self._conflict(other, request) for other in behind)
+            ):
+                behind.append(request)
+        return behind
 
     def _holders_against(self, request: _Request) -> set[Owner]:
         """Those who hold what the request cannot share."""
@@ -168,13 +184,6 @@ class LockTable:
             holders.update(holder for holder in self._predicates if _touch(changes, holder.queries))
         holders.discard(request.owner)
         return holders
-
-    def _goes_first(self, earlier: _Request, request: _Request) -> bool:
-        """Whether one that came before has to have its turn first: not if it waits for this request's own owner."""
-        if earlier.owner is request.owner or not self._conflict(earlier, request):
-            return False
-        holds = request.owner.documents or request.owner.queries
-        return not holds or request.owner not in self._holders_against(earlier)
 
     def _conflict(self, one: _Request, other: _Request) -> bool:
         """Whether two requests are about the same thing and cannot share it."""

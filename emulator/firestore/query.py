@@ -74,9 +74,10 @@ class Query:
 
 def masked(document: Any, paths: tuple[Path, ...]) -> Any:
     """A copy of a document with these fields only."""
-    copy = protos.Document(
-        name=document.name, create_time=document.create_time, update_time=document.update_time
-    )
+    copy = protos.Document(name=document.name)
+    if document.HasField("create_time"):  # one that exists only as a parent has no times
+        copy.create_time.CopyFrom(document.create_time)
+        copy.update_time.CopyFrom(document.update_time)
     for path in paths:
         value = get_field(document.fields, path)
         if value is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from emulator.firestore.front import Front
+from emulator.firestore.front import Front, Rest, unimplemented
 from emulator.firestore.limits import MAX_REQUEST_BYTES
 from emulator.firestore.service import STREAMING, UNARY
 from emulator.firestore.status import Status
@@ -32,7 +32,7 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
         OSError: the address cannot be bound.
     """
     server = aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers((_handlers(front),))
+    server.add_generic_rpc_handlers((_handlers(front), _NotThere()))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -59,10 +59,26 @@ def _handlers(front: Front) -> Any:
     return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
 
+class _NotThere(grpc.GenericRpcHandler):
+    """Refuses the service's other methods by name, whatever their kind."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        service, _, rpc = handler_call_details.method.rpartition("/")
+        if service != f"/{_SERVICE}":
+            return None
+
+        async def refuse(requests: Any, context: Any) -> None:
+            status = unimplemented(rpc)
+            await context.abort(status.code, status.message)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 def _unary(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[Any]]:
     async def handle(request: Any, context: Any) -> Any:
         try:
-            return await front.unary(rpc, request)
+            response = front.begin_unary(rpc, request)
+            return await response if isinstance(response, Rest) else response
         except Status as status:
             await context.abort(status.code, status.message)
 
@@ -72,7 +88,9 @@ def _unary(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[Any]]:
 def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
     async def handle(request: Any, context: Any) -> None:
         try:
-            responses = await front.stream(rpc, request)
+            responses = front.begin_stream(rpc, request)
+            if isinstance(responses, Rest):
+                responses = await responses
         except Status as status:
             await context.abort(status.code, status.message)
         for response in responses:

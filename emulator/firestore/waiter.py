@@ -8,7 +8,8 @@ an RPC that need not wait costs no task and no turn of a loop.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class Waiter:
 
     def wake(self) -> None:
         """Let the one who waits go on; a second call changes nothing."""
-        if not self.future.done():
+        with suppress(InvalidStateError):  # woken before, or given up by the one who waited
             self.future.set_result(None)
 
     @property

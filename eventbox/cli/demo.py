@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import click
 
 _WIDTH_OF_A_LOG = 110
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 @click.command()
@@ -30,21 +33,38 @@ def demo(repo: Path | None, workers: int, since: str | None) -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        # the imports take longest, and a Ctrl-C may come meanwhile
-        from rich.console import Console
-
-        from eventbox.demo.command import demo as run
-        from eventbox.demo.git import GitError
-
-        try:
-            console = Console(highlight=False)
-            if not console.is_terminal:
-                console.width = max(console.width, _WIDTH_OF_A_LOG)
-            ok = asyncio.run(run(repo, since, workers, console))
-        except* GitError as group:
-            click.echo(f"demo: failed: {group.exceptions[0]}", err=False)
-            sys.exit(1)
+        ok = _run(repo, workers, since)
     except KeyboardInterrupt:
         click.echo("demo: interrupted", err=True)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     sys.exit(0 if ok else 1)
+
+
+def _run(repo: Path | None, workers: int, since: str | None) -> bool:
+    # the imports take longest, and a Ctrl-C may come meanwhile
+    from rich.console import Console
+
+    from eventbox.demo.command import demo as run
+    from eventbox.demo.git import GitError
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names hold what an ASCII terminal cannot show
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH_OF_A_LOG)
+    try:
+        return asyncio.run(run(repo, since, workers, console))
+    except Exception as error:
+        cause = _first(error)
+        if not isinstance(cause, GitError):
+            traceback.print_exception(error)
+        reason = str(cause) if isinstance(cause, GitError) else f"{type(cause).__name__}: {cause}"
+        click.echo(f"demo: failed: {reason}")
+        return False
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error itself where tasks ran side by side and a group came of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from emulator.process import EmulatorProcess
 from eventbox import EventBox
-from eventbox.demo.git import GitError, Repository, clone
+from eventbox.demo.git import NoRepositoryError, Repository, clone
 from eventbox.demo.report import difference, rates, shown, top_table
 from eventbox.demo.run import AUTHORS, FILES, Progress, connected, run, stored_totals
 
@@ -27,10 +27,11 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
     """
     async with _repository(repo, since, console) as repository:
         if repository.shallow:
-            console.print("The repository is a shallow clone: only the history that it has is read.")
-        console.print(
-            f"Reading the history of {repository.path} ...", soft_wrap=True, highlight=False, markup=False
-        )
+            _say(console, "The repository is a shallow clone: only the history that it has is read.")
+        if repository.revisions is None:
+            _say(console, f"{repository.path} has no commit yet.")
+        else:
+            _say(console, f"Reading the history of {repository.path} (a merge itself changes no file) ...")
         expected = await repository.totals()
         async with EmulatorProcess() as process, connected(process.address) as client:
             progress = Progress(total=2 * expected.changes)
@@ -38,18 +39,20 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
                 await run(repository, EventBox(client), progress, workers=workers)
             summary = rates(progress, await process.counts())
             if progress.processed:
-                for collection, title in ((AUTHORS, "Top authors"), (FILES, "Top files")):
+                for table in (
+                    await top_table(client, AUTHORS, "Top authors", "Author"),
+                    await top_table(client, FILES, "Top files", "File"),
+                ):
                     console.print()
-                    console.print(await top_table(client, collection, title))
-                console.print(f"\n{summary}", highlight=False, soft_wrap=True)
+                    console.print(table)
+                _say(console, f"\n{summary}")
             authors = await stored_totals(client, AUTHORS)
             problem = difference(expected, authors, await stored_totals(client, FILES))
-    if problem is None:
-        line = f"demo: ok: {progress.processed} events, totals equal to git's"
-    else:
-        line = f"demo: failed: {problem}"
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
-    return problem is None
+    if problem is not None:
+        _say(console, f"demo: failed: {problem}")
+        return False
+    _say(console, f"demo: ok: {progress.processed} events, totals equal to git's")
+    return True
 
 
 @asynccontextmanager
@@ -60,17 +63,22 @@ async def _repository(repo: Path | None, since: str | None, console: Console) ->
         return
     try:
         here = await Repository.open(Path.cwd(), since)
-    except GitError:
-        if since is not None or not files("eventbox.demo").joinpath(BUNDLE).is_file():
+    except NoRepositoryError:
+        if since is not None:
             raise
     else:
         yield here
         return
-    console.print("No git repository here: taking the history that comes with the demo.")
+    _say(console, "No git repository here: taking a small real one that comes with the demo.")
     with tempfile.TemporaryDirectory(prefix="eventbox-demo-") as folder, _bundle() as bundle:
         target = Path(folder) / "history.git"
         await clone(bundle, target)
         yield await Repository.open(target)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print what holds names of any kind: as it is, and on one line."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _bundle() -> AbstractContextManager[Path]:

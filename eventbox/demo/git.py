@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+_SETTINGS = (
+    # the user's own may put something else between the lines, or merges into them
+    "log.showSignature=false",
+    "log.showRoot=true",
+    "log.diffMerges=off",
+    "color.ui=false",
+)
+
+_ELSEWHERE = frozenset(
+    ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+)
+"""What would make git take another repository than the folder's: a git hook sets these."""
+
 
 class GitError(Exception):
     """Git is missing, there is no repository, or git refused; the message says which, and what to do."""
+
+
+class NoRepositoryError(GitError):
+    """The folder lies in no repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository, and the range of its history that is asked for."""
+    """A repository, and the range of its history that is asked for.
+
+    The range is fixed when it is opened: what is committed meanwhile is not read.
+    """
 
     path: Path
     revisions: str | None  # None: it has no commit yet
@@ -57,27 +78,22 @@ class Repository:
         """The repository that a folder lies in, from `since` (left out) to HEAD.
 
         Raises:
-            GitError: there is none, git is missing, or `since` names no commit.
+            NoRepositoryError: there is none.
+            GitError: git is missing or refused, or `since` names no commit.
         """
         if not path.is_dir():
-            raise GitError(f"{path} is not a folder")
+            raise NoRepositoryError(f"{path} is not a folder; --repo takes one that has a git repository")
         await _git(path, "rev-parse", "--git-dir")
         shallow = (await _git(path, "rev-parse", "--is-shallow-repository")).strip() == b"true"
-        try:
-            await _git(path, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        except GitError:
-            return cls(path, None, shallow)
-        if since is None:
-            return cls(path, "HEAD", shallow)
-        try:
-            start = await _git(
-                path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}"
-            )
-        except GitError as error:
-            raise GitError(f"{since!r} names no commit of {path}") from error
-        return cls(path, f"{start.decode().strip()}..HEAD", shallow)
+        start = None if since is None else await _commit(path, since)
+        if since is not None and start is None:
+            raise GitError(f"--since {since} names no commit of {path}")
+        head = await _commit(path, "HEAD")
+        if head is None or start is None:
+            return cls(path, head, shallow)
+        return cls(path, f"{start}..{head}", shallow)
 
-    async def commits(self) -> AsyncIterator[Commit]:
+    async def commits(self) -> AsyncGenerator[Commit, None]:
         """The commits, the newest first, as git tells them."""
         if self.revisions is None:
             return
@@ -147,6 +163,17 @@ async def clone(bundle: Path, target: Path) -> None:
     await _git(bundle.parent, "clone", "--quiet", "--bare", str(bundle), str(target))
 
 
+async def _commit(path: Path, revision: str) -> str | None:
+    """The ID of the commit that a revision names; None where it names none."""
+    arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    process = await _start(path, *arguments)
+    try:
+        output, _ = await process.communicate()
+    finally:
+        await _end(process)
+    return None if process.returncode else output.decode().strip()
+
+
 def _header(token: bytes) -> tuple[str, str, bytes]:
     commit_id, seconds, author = token[1:].split(b"\x1f", 2)
     return commit_id.decode(), seconds.decode(), author
@@ -174,22 +201,22 @@ async def _tokens(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def _start(path: Path, *arguments: str) -> asyncio.subprocess.Process:
-    # settings that would put something else between the lines
-    settings = ("-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "color.ui=false")
+    arguments = (*(part for setting in _SETTINGS for part in ("-c", setting)), *arguments)
+    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     try:
         return await asyncio.create_subprocess_exec(
             "git",
-            *settings,
             *arguments,
             cwd=path,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 24,
+            env={**environment, "LC_ALL": "C"},
             start_new_session=True,  # a Ctrl-C is for us; we end it
         )
     except FileNotFoundError as error:
-        raise GitError("git is not installed, or not on the PATH") from error
+        raise GitError("git was not found: install it, or put it on the PATH") from error
 
 
 async def _git(path: Path, *arguments: str) -> bytes:
@@ -198,9 +225,12 @@ async def _git(path: Path, *arguments: str) -> bytes:
         output, errors = await process.communicate()
     finally:
         await _end(process)
-    if process.returncode:
-        raise GitError(_message(errors) or f"git {arguments[0]} failed in {path}")
-    return output
+    if not process.returncode:
+        return output
+    message = _message(errors)
+    if message.startswith("not a git repository"):
+        raise NoRepositoryError(f"{path} lies in no git repository: name one by --repo")
+    raise GitError(message or f"git {arguments[0]} failed in {path}")
 
 
 async def _finish(process: asyncio.subprocess.Process) -> None:

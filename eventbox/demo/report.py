@@ -35,15 +35,14 @@ async def shown(progress: Progress, console: Console) -> AsyncIterator[None]:
             await task
 
 
-async def top_table(client: AsyncClient, collection: str, title: str) -> Table:
-    """The documents of a collection that have most changes."""
+async def top_table(client: AsyncClient, collection: str, title: str, heading: str) -> Table:
+    """The documents of a collection that have most changes; `heading` is that of their names."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    name = title.rpartition(" ")[2].rstrip("s").capitalize()
-    table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=44)
-    for heading, width in (("Commits", 7), ("Changes", 7), ("Added", 9), ("Removed", 9)):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    for heading in ("First", "Last"):
-        table.add_column(heading, no_wrap=True, min_width=len("2000-01-01"))
+    table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=44)
+    for number, width in (("Commits", 7), ("Changes", 7), ("Added", 9), ("Removed", 9)):
+        table.add_column(number, justify="right", no_wrap=True, min_width=width)
+    for day in ("First", "Last"):
+        table.add_column(day, no_wrap=True, min_width=len("2000-01-01"))
     top = client.collection(collection).order_by("changes", direction="DESCENDING").limit(_TOP)
     async for snapshot in top.stream():
         tally: dict[str, Any] = snapshot.to_dict() or {}
@@ -106,9 +105,16 @@ async def _show_bars(progress: Progress, console: Console) -> None:
 
 
 async def _show_lines(progress: Progress, console: Console) -> None:
-    while True:
-        await asyncio.sleep(_LINE_EVERY_S)
+    def show() -> None:
         console.print(
             f"emitted {progress.emitted:,} of {progress.total:,}, processed {progress.processed:,}, "
-            f"contended {progress.contended:,}"
+            f"contended {progress.contended:,}",
+            soft_wrap=True,
         )
+
+    try:
+        while True:
+            await asyncio.sleep(_LINE_EVERY_S)
+            show()
+    finally:
+        show()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from google.auth.credentials import AnonymousCredentials
@@ -82,14 +82,15 @@ def recipient_of(client: AsyncClient, key: Key) -> Recipient:
 async def _emit(repository: Repository, box: EventBox, wakeups: Wakeups[Key], progress: Progress) -> None:
     window: defaultdict[Key, list[NewEvent]] = defaultdict(list)
     size = 0
-    async for commit in repository.commits():
-        for collection, document_id, event in events_of(commit):
-            window[collection, document_id].append(event)
-            size += 1
-        if size >= _WINDOW:
-            await _emit_window(window, box, wakeups, progress)
-            window.clear()
-            size = 0
+    async with aclosing(repository.commits()) as commits:
+        async for commit in commits:
+            for collection, document_id, event in events_of(commit):
+                window[collection, document_id].append(event)
+                size += 1
+            if size >= _WINDOW:
+                await _emit_window(window, box, wakeups, progress)
+                window.clear()
+                size = 0
     await _emit_window(window, box, wakeups, progress)
 
 

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.fronts import client, clock, emulator, local_client
+
+__all__ = ["client", "clock", "emulator", "local_client"]

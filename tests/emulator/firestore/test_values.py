@@ -1,0 +1,85 @@
+"""The keys of values compare as the values do, and end by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from emulator.firestore import protos
+from emulator.firestore.values import document_size, invert, sort_key, value_size, values_equal
+from tests.emulator.firestore.strategies import VALUES, compare
+
+
+@given(VALUES, VALUES)
+def test_keys_compare_as_values_do(left: Any, right: Any) -> None:
+    keys = sort_key(left), sort_key(right)
+    assert (keys[0] > keys[1]) - (keys[0] < keys[1]) == compare(left, right)
+    assert values_equal(left, right) == (compare(left, right) == 0)
+
+
+@given(VALUES, VALUES)
+def test_inverted_keys_compare_the_other_way(left: Any, right: Any) -> None:
+    keys = invert(sort_key(left)), invert(sort_key(right))
+    assert (keys[0] < keys[1]) - (keys[0] > keys[1]) == compare(left, right)
+
+
+@given(VALUES, VALUES)
+def test_no_key_is_a_prefix_of_another(left: Any, right: Any) -> None:
+    keys = sort_key(left), sort_key(right)
+    assert keys[0] == keys[1] or not keys[1].startswith(keys[0])
+
+
+def test_a_vector_comes_between_arrays_and_maps_and_goes_by_its_dimension_first() -> None:
+    def vector(*numbers: float) -> Any:
+        values = [protos.Value(double_value=number) for number in numbers]
+        array = protos.Value(array_value=protos.ArrayValue(values=values))
+        kind = protos.Value(string_value="__vector__")
+        return protos.Value(map_value=protos.MapValue(fields={"__type__": kind, "value": array}))
+
+    in_order = [
+        protos.Value(array_value=protos.ArrayValue()),
+        vector(9.0),
+        vector(1.0, 2.0),
+        vector(2.0, 1.0),
+        protos.Value(map_value=protos.MapValue()),
+    ]
+    keys = [sort_key(value) for value in in_order]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (protos.Value(null_value=0), 1),
+        (protos.Value(boolean_value=True), 1),
+        (protos.Value(integer_value=5), 8),
+        (protos.Value(double_value=5), 8),
+        (protos.Value(string_value="é"), 3),
+        (protos.Value(bytes_value=b"abc"), 3),
+        (protos.Value(geo_point_value=protos.LatLng()), 16),
+        (protos.Value(timestamp_value=protos.Timestamp()), 8),
+        (protos.Value(array_value=protos.ArrayValue(values=[protos.Value(integer_value=1)] * 3)), 24),
+        (protos.Value(map_value=protos.MapValue(fields={"ab": protos.Value(boolean_value=True)})), 4),
+        (protos.Value(reference_value="projects/p/databases/d/documents/a/bc"), 16 + 2 + 3),
+    ],
+)
+def test_sizes_are_reckoned_as_documented(value: Any, size: int) -> None:
+    # the reference counts from below `documents`, as a document's own name does
+    expected = size + len("documents") + 1 if value.WhichOneof("value_type") == "reference_value" else size
+    assert value_size(value) in (size, expected)
+
+
+def test_the_documented_example_has_the_documented_size() -> None:
+    # users/jeff/tasks/my_task_id: type, done, priority, description
+    document = protos.Document(
+        name="projects/p/databases/d/documents/users/jeff/tasks/my_task_id",
+        fields={
+            "type": protos.Value(string_value="Personal"),
+            "done": protos.Value(boolean_value=False),
+            "priority": protos.Value(integer_value=1),
+            "description": protos.Value(string_value="Learn Cloud Firestore"),
+        },
+    )
+    assert document_size(document) == 147
