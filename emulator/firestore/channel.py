@@ -1,23 +1,22 @@
 """A grpc.aio channel without a socket: google's asynchronous client, on an engine in the same process.
 
-Messages are serialized and parsed as on a wire, so neither side sees the other's later changes. An RPC begins when its
-call is awaited or iterated, which saves a task for each. Client interceptors are not run.
+Messages are serialized and parsed as on a wire, so neither side sees the other's later changes. As with grpc's own, an
+RPC begins when it is called, awaited or not; one that need not wait has ended by then, and costs no task. Client
+interceptors are not run.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import grpc
 from grpc import StatusCode, aio
 
-from emulator.firestore.front import Front
+from emulator.firestore.front import Front, Rest, unimplemented
 from emulator.firestore.service import STREAMING, UNARY
 from emulator.firestore.status import Status
-
-Serializer = Callable[[Any], bytes]
-Deserializer = Callable[[bytes], Any]
 
 _END: Any = aio.EOF  # type: ignore[attr-defined] # grpc's stubs lack it
 
@@ -54,10 +53,10 @@ class InProcessChannel(aio.Channel):
         return _UnaryStream(self._front, method, request_serializer, response_deserializer)
 
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _StreamUnary(_short(method))
+        return _StreamUnary(short_name(method))
 
     def stream_stream(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _StreamStream(_short(method))
+        return _StreamStream(short_name(method))
 
     async def close(self, grace: float | None = None) -> None:
         """Nothing is held open."""
@@ -79,96 +78,132 @@ class InProcessChannel(aio.Channel):
 
 
 class _Call(aio.Call):
-    """What both kinds of calls have: a status, once they have ended."""
+    """What all kinds of calls have: an outcome, or a status."""
 
     def __init__(
-        self, front: Front, rpc: str, request: Any, timeout: float | None, deserialize: Deserializer
-    ):
-        self._front = front
-        self._rpc = rpc
-        self._request = request
-        self._timeout = timeout
+        self, begin: Callable[[], Any], timeout: float | None = None, deserialize: Any = None
+    ) -> None:
         self._deserialize = deserialize
+        self._timeout = timeout
+        self._outcome: Any = None
         self._status: Status | None = None
-        self._done = False
-        self._cancelled = False
+        self._task: asyncio.Task[None] | None = None
+        self._was_cancelled = False
+        self._callbacks: list[Callable[[Any], None]] = []
+        try:
+            outcome = begin()
+        except Status as status:
+            self._status = status
+        else:
+            if isinstance(outcome, Rest):
+                self._finish_later(outcome)
+            else:
+                self._outcome = outcome
 
     async def initial_metadata(self) -> aio.Metadata:
         return aio.Metadata()
 
     async def trailing_metadata(self) -> aio.Metadata:
+        await self._settled()
         return aio.Metadata()
 
     async def code(self) -> StatusCode:
+        await self._settled()
+        if self.cancelled():
+            return StatusCode.CANCELLED
         return StatusCode.OK if self._status is None else self._status.code
 
     async def details(self) -> str:
+        await self._settled()
+        if self.cancelled():
+            return "Locally cancelled by application!"
         return "" if self._status is None else self._status.message
 
     async def wait_for_connection(self) -> None:
         """There is none to wait for."""
 
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self._was_cancelled or (self._task is not None and self._task.cancelled())
 
     def done(self) -> bool:
-        return self._done
+        return self.cancelled() or self._task is None or self._task.done()
 
     def time_remaining(self) -> float | None:
+        """The whole timeout: it goes by the emulator's clock, which may stand still."""
         return self._timeout
 
     def cancel(self) -> bool:
-        if self._done:
+        if self.done():
             return False
-        self._done = self._cancelled = True
+        self._was_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        self._call_back()
         return True
 
-    def add_done_callback(self, callback: Any) -> None:
-        if self._done:
-            callback(self)
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+        self._call_back()
 
-    def _failed(self, status: Status) -> aio.AioRpcError:
-        self._status, self._done = status, True
-        return aio.AioRpcError(status.code, aio.Metadata(), aio.Metadata(), status.message, None)
+    def _finish_later(self, rest: Rest[Any]) -> None:
+        async def finish() -> None:
+            try:
+                self._outcome = await rest
+            except Status as status:
+                self._status = status
+
+        def finished(_: asyncio.Task[None]) -> None:
+            rest.close()  # a task that is cancelled at once never runs
+            self._call_back()
+
+        self._task = asyncio.get_running_loop().create_task(finish())
+        self._task.add_done_callback(finished)
+
+    def _call_back(self) -> None:
+        if self.done():
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                callback(self)
+
+    async def _settled(self) -> None:
+        """Return once the work is done, however it went."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def _result(self) -> Any:
+        """What the work came to, or its error. As with grpc's own, whoever is cancelled here cancels the call."""
+        if self._task is not None:
+            await self._task
+        if self.cancelled():
+            raise asyncio.CancelledError
+        if self._status is not None:
+            code, message = self._status.code, self._status.message
+            raise aio.AioRpcError(code, aio.Metadata(), aio.Metadata(), message, None)
+        return self._outcome
 
 
 class _UnaryCall(_Call, aio.UnaryUnaryCall):
-    _response: Any = None
-
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._run().__await__()
-
-    async def _run(self) -> Any:
-        if not self._done:
-            try:
-                response = await self._front.unary(self._rpc, self._request, self._timeout)
-            except Status as status:
-                raise self._failed(status) from None
-            self._response, self._done = self._deserialize(response.SerializeToString()), True
-        elif self._status is not None:
-            raise self._failed(self._status)
-        return self._response
+        response = yield from self._result().__await__()
+        return self._deserialize(response.SerializeToString())
 
 
 class _StreamCall(_Call, aio.UnaryStreamCall):
-    _responses: Iterator[Any] | None = None
+    _exhausted = False
+
+    def done(self) -> bool:
+        return self.cancelled() or self._exhausted or (self._status is not None and super().done())
 
     async def wait_for_connection(self) -> None:
-        """Begin; a stream's first error is raised here, where GAPIC's retry sees it."""
-        if self._status is not None:
-            raise self._failed(self._status)
-        if self._responses is None:
-            try:
-                self._responses = await self._front.stream(self._rpc, self._request, self._timeout)
-            except Status as status:
-                raise self._failed(status) from None
+        """Wait for the work; a stream's first error is raised here, where GAPIC's retry sees it."""
+        await self._result()
 
     async def read(self) -> Any:
-        await self.wait_for_connection()
-        assert self._responses is not None
-        response = None if self._cancelled else next(self._responses, None)
+        responses: Iterator[Any] = await self._result()
+        response = next(responses, None)
         if response is None:
-            self._done = True
+            self._exhausted = True
+            self._call_back()
             return _END
         return self._deserialize(response.SerializeToString())
 
@@ -177,30 +212,62 @@ class _StreamCall(_Call, aio.UnaryStreamCall):
             yield response
 
 
+class _RefusedCall(_Call, aio.StreamStreamCall, aio.StreamUnaryCall):
+    """A call of what the emulator does not have."""
+
+    def __init__(self, rpc: str) -> None:
+        def refuse() -> None:
+            raise unimplemented(rpc)
+
+        super().__init__(refuse)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._result().__await__()
+
+    async def wait_for_connection(self) -> None:
+        await self._result()
+
+    async def read(self) -> Any:
+        await self._result()
+
+    async def write(self, request: Any) -> None:
+        await self._result()
+
+    async def done_writing(self) -> None:
+        """Nothing was written."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield await self._result()
+
+
 class _UnaryUnary(aio.UnaryUnaryMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
-        self._rpc = _short(method)
-        self._serialize = serializer or (lambda message: message)
-        self._deserialize = deserializer or (lambda data: data)
-        self._parse = UNARY[self._rpc][0].FromString if self._rpc in UNARY else lambda data: data
+        self._rpc = short_name(method)
+        self._serialize = serializer or _as_it_is
+        self._deserialize = deserializer or _as_it_is
+        self._parse = UNARY[self._rpc][0].FromString if self._rpc in UNARY else _as_it_is
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         message = self._parse(self._serialize(request))
-        return _UnaryCall(self._front, self._rpc, message, timeout, self._deserialize)
+        return _UnaryCall(
+            lambda: self._front.begin_unary(self._rpc, message, timeout), timeout, self._deserialize
+        )
 
 
 class _UnaryStream(aio.UnaryStreamMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
-        self._rpc = _short(method)
-        self._serialize = serializer or (lambda message: message)
-        self._deserialize = deserializer or (lambda data: data)
-        self._parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else lambda data: data
+        self._rpc = short_name(method)
+        self._serialize = serializer or _as_it_is
+        self._deserialize = deserializer or _as_it_is
+        self._parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else _as_it_is
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         message = self._parse(self._serialize(request))
-        return _StreamCall(self._front, self._rpc, message, timeout, self._deserialize)
+        return _StreamCall(
+            lambda: self._front.begin_stream(self._rpc, message, timeout), timeout, self._deserialize
+        )
 
 
 class _StreamUnary(aio.StreamUnaryMultiCallable):
@@ -208,7 +275,7 @@ class _StreamUnary(aio.StreamUnaryMultiCallable):
         self._rpc = rpc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise _no_such(self._rpc)
+        return _RefusedCall(self._rpc)
 
 
 class _StreamStream(aio.StreamStreamMultiCallable):
@@ -216,14 +283,14 @@ class _StreamStream(aio.StreamStreamMultiCallable):
         self._rpc = rpc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise _no_such(self._rpc)
+        return _RefusedCall(self._rpc)
 
 
-def _no_such(rpc: str) -> aio.AioRpcError:
-    message = f"The emulator has no {rpc}."
-    return aio.AioRpcError(StatusCode.UNIMPLEMENTED, aio.Metadata(), aio.Metadata(), message, None)
-
-
-def _short(method: str | bytes) -> str:
+def short_name(method: str | bytes) -> str:
+    """The last part: "Commit" of "/google.firestore.v1.Firestore/Commit"."""
     text = method.decode() if isinstance(method, bytes) else method
     return text.rpartition("/")[2]
+
+
+def _as_it_is(message: Any) -> Any:
+    return message

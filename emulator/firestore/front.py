@@ -96,14 +96,20 @@ class Front:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
             raise fault.status
-        if fault.error and fault.when == "before" and not fault.latency:
-            raise fault.status
-        return Rest(self._do_with(fault, start, deadline), _nothing)
-
-    async def _do_with(self, fault: Fault, start: Start[T], deadline: int | None) -> T:
         if fault.latency:
-            await self._clock.sleep(self._cut(fault.latency, deadline))
-            self._check(deadline)
+            return Rest(self._do_slowly(fault, start, deadline), _nothing)
+        if fault.error and fault.when == "before":
+            raise fault.status
+        outcome = self._first_step(start(), deadline)
+        if not fault.error:
+            return outcome
+        if isinstance(outcome, Rest):
+            return Rest(_fail_after(outcome, fault), outcome.close)
+        raise fault.status
+
+    async def _do_slowly(self, fault: Fault, start: Start[T], deadline: int | None) -> T:
+        await self._clock.sleep(self._cut(fault.latency, deadline))
+        self._check(deadline)
         if fault.error and fault.when == "before":
             raise fault.status
         result = await self._drive(start(), deadline)
@@ -247,6 +253,11 @@ def unimplemented(rpc: str) -> Status:
 
 def _too_late() -> Status:
     return Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+async def _fail_after(rest: Rest[Any], fault: Fault) -> Any:
+    await rest
+    raise fault.status
 
 
 def _nothing() -> None:

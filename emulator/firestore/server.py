@@ -59,7 +59,7 @@ def _handlers(front: Front) -> Any:
     return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
 
-class _NotThere(grpc.GenericRpcHandler):
+class _NotThere(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
     """Refuses the service's other methods by name, whatever their kind."""
 
     def service(self, handler_call_details: Any) -> Any:

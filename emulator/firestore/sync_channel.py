@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
-from emulator.firestore.channel import _short
-from emulator.firestore.front import Front
+from emulator.firestore.channel import short_name
+from emulator.firestore.front import Front, unimplemented
 from emulator.firestore.service import STREAMING, UNARY
 from emulator.firestore.status import Status
 
@@ -41,10 +41,10 @@ class InProcessSyncChannel(grpc.Channel):
         return _UnaryStream(self._front, method, request_serializer, response_deserializer)
 
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _Unimplemented(_short(method))
+        return _Unimplemented(short_name(method))
 
     def stream_stream(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _Unimplemented(_short(method))
+        return _Unimplemented(short_name(method))
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
         callback(grpc.ChannelConnectivity.READY)
@@ -145,7 +145,7 @@ class _Responses(_Outcome):
 class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
-        self._rpc = _short(method)
+        self._rpc = short_name(method)
         self._serialize = serializer or (lambda message: message)
         self._deserialize = deserializer or (lambda data: data)
 
@@ -171,7 +171,7 @@ class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
 class _UnaryStream(grpc.UnaryStreamMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
-        self._rpc = _short(method)
+        self._rpc = short_name(method)
         self._serialize = serializer or (lambda message: message)
         self._deserialize = deserializer or (lambda data: data)
 
@@ -189,6 +189,6 @@ class _Unimplemented(grpc.StreamStreamMultiCallable, grpc.StreamUnaryMultiCallab
         self._rpc = rpc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise InProcessRpcError(Status(StatusCode.UNIMPLEMENTED, f"The emulator has no {self._rpc}."))
+        raise InProcessRpcError(unimplemented(self._rpc))
 
     with_call = future = __call__

@@ -9,6 +9,7 @@ by component. Every key begins with the tag of its type, between 0x05 and 0x40, 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from typing import Any
 
@@ -19,6 +20,7 @@ NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRA
 AFTER = b"\xff"
 """Behind a key: greater than every key that goes on from there."""
 
+_NUMERIC_ID = re.compile(r"__id(-?\d+)__")
 _END = b"\x00"
 _KEY = b"\x01"
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
@@ -58,7 +60,7 @@ def sort_key(value: Any) -> bytes:
 
 def name_key(name: str) -> bytes:
     """The key of a document's name: names compare by their segments."""
-    return REFERENCE + b"".join(_text(segment.encode()) for segment in name.split("/")) + b"\x00\x00"
+    return REFERENCE + b"".join(map(_segment, name.split("/"))) + _END
 
 
 def invert(key: bytes) -> bytes:
@@ -127,6 +129,13 @@ def _double(number: float) -> bytes:
 def _ordered(number: float) -> bytes:
     (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))  # -0.0 becomes 0.0
     return struct.pack(">Q", bits ^ _ALL if bits & _SIGN else bits ^ _SIGN)
+
+
+def _segment(segment: str) -> bytes:
+    numeric = _NUMERIC_ID.fullmatch(segment) if segment.startswith("__id") else None
+    if numeric:  # comes before all others; google's clients begin a recursive query at the least of them
+        return b"\x01" + struct.pack(">Q", min(max(int(numeric[1]) + _SIGN, 0), _ALL))
+    return b"\x02" + _text(segment.encode())
 
 
 def _text(text: bytes) -> bytes:

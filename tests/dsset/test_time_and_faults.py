@@ -84,6 +84,8 @@ async def test_a_late_add_in_a_transaction_leaves_the_token_so_that_a_resend_kno
     emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", when="after"))
     adding = asyncio.create_task(dsset.add([Item("a", b"1")]))
     await sent(emulator, "BatchWrite")
+    await asyncio.sleep(0)
+    assert await ids(dsset) == {"a"}
     await pop(dsset, local_client, "a")
     await add_in_transaction(dsset, local_client, Item("a", b"1"))
     assert await while_advancing(clock, adding) == [True]

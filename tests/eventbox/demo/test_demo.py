@@ -1,0 +1,235 @@
+"""The demo, on real repositories of every odd kind, and as a command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eventbox.demo.git import Change, GitError, Repository, Totals, readable
+from eventbox.demo.report import difference
+
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.com",
+    "GIT_AUTHOR_DATE": "2030-01-02T03:04:05Z",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.com",
+}
+
+
+class Git:
+    """A repository that a test makes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(exist_ok=True)
+        self("init", "--quiet", "--initial-branch=main")
+
+    def __call__(self, *arguments: str | bytes, **environment: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.path,
+            env={**ENVIRONMENT, **environment},
+            check=True,
+            capture_output=True,
+        )
+        return done.stdout.decode().strip()
+
+    def write(self, name: str | bytes, content: bytes) -> None:
+        path = os.path.join(os.fsencode(self.path), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+
+    def commit(self, message: str = "x", **environment: str) -> str:
+        self("add", "--all")
+        self("commit", "--quiet", "--allow-empty", "--message", message, **environment)
+        return self("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    return Git(tmp_path / "repository")
+
+
+def odd(git: Git) -> None:
+    """Give the repository everything that is odd."""
+    git.write("plain", b"a\nb\n")
+    git.write("binary", bytes(range(256)))
+    git.write("dir/with space/tab\tnew\nline\x01", b"1\n")
+    git.write("ünïcode 🦊", b"1\n")
+    git.write(b"not utf-8 \xff", b"1\n")
+    git.write("..dots..", b"1\n")
+    git.write("__x__", b"1\n")
+    git.write('"quoted" \\', b"1\n")
+    git.commit()
+    git("mv", "plain", "renamed\nhere")
+    git.write("renamed\nhere", b"a\nb\nc\n")
+    git.commit(GIT_AUTHOR_NAME="\udcff\udcfe not text", GIT_AUTHOR_EMAIL="")
+    git("switch", "--quiet", "--create", "side", "HEAD~1")
+    git.write("side", b"1\n2\n")
+    git.commit()
+    git("switch", "--quiet", "main")
+    git("merge", "--quiet", "--no-edit", "side")
+    git.commit("nothing at all")
+    git("rm", "--quiet", "binary")
+    git.commit(GIT_AUTHOR_DATE="@1 +0000")
+
+
+async def test_every_odd_name_and_change_is_read(git: Git) -> None:
+    odd(git)
+    commits = [commit async for commit in (await Repository.open(git.path)).commits()]
+    changes = {
+        change.path: (change.added, change.removed) for commit in commits[::-1] for change in commit.changes
+    }
+    assert changes == {
+        b"plain": (2, 0),
+        b"binary": (0, 0),
+        b"dir/with space/tab\tnew\nline\x01": (1, 0),
+        "ünïcode 🦊".encode(): (1, 0),
+        b"not utf-8 \xff": (1, 0),
+        b"..dots..": (1, 0),
+        b"__x__": (1, 0),
+        b'"quoted" \\': (1, 0),
+        b"renamed\nhere": (1, 0),
+        b"side": (2, 0),
+    }
+    assert {len(commit.changes) for commit in commits} == {0, 1, 8}
+    assert {commit.day for commit in commits} == {"2030-01-02", "1970-01-01"}
+    assert len({commit.author for commit in commits}) == 2
+
+
+async def test_the_totals_agree_with_what_was_read(git: Git) -> None:
+    odd(git)
+    repository = await Repository.open(git.path)
+    commits = [commit async for commit in repository.commits()]
+    changes: list[Change] = [change for commit in commits for change in commit.changes]
+    assert await repository.totals() == Totals(
+        sum(bool(commit.changes) for commit in commits),
+        len(changes),
+        sum(change.added for change in changes),
+        sum(change.removed for change in changes),
+    )
+
+
+async def test_since_leaves_out_what_came_before(git: Git) -> None:
+    git.write("a", b"1\n")
+    first = git.commit()
+    git.write("a", b"1\n2\n")
+    git.commit()
+    repository = await Repository.open(git.path, first)
+    assert await repository.totals() == Totals(1, 1, 1, 0)
+    with pytest.raises(GitError, match="nothing names no commit"):
+        await Repository.open(git.path, "nothing")
+    with pytest.raises(GitError, match="names no commit"):
+        await Repository.open(git.path, "--all")
+
+
+async def test_what_is_no_repository_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GitError, match="is not a folder"):
+        await Repository.open(tmp_path / "missing")
+    with pytest.raises(GitError, match="lies in no git repository"):
+        await Repository.open(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GitError, match="git was not found"):
+        await Repository.open(tmp_path)
+
+
+def test_readable_names_have_nothing_that_a_terminal_obeys() -> None:
+    assert readable(b"a\nb\x1b[31m\xff") == r"a\x0ab\x1b[31m\xff"
+
+
+def test_a_difference_from_git_is_told() -> None:
+    expected, files = Totals(2, 3, 10, 5), Totals(3, 3, 10, 5)
+    assert difference(expected, expected, files) is None
+    assert "the authors' 1 commits" in (difference(expected, Totals(1, 3, 10, 5), files) or "")
+    assert "the files' 2 commits" in (difference(expected, expected, expected) or "")
+
+
+async def demo(cwd: Path, *arguments: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eventbox", "demo", *arguments, cwd=cwd, env=ENVIRONMENT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    process._transport.close()  # type: ignore[attr-defined]
+    return process.returncode, output.decode()
+
+
+async def test_the_command_processes_a_history_and_agrees_with_git(git: Git) -> None:
+    odd(git)
+    code, output = await demo(git.path, "--workers", "3")
+    assert output.splitlines()[-1] == "demo: ok: 22 events, totals equal to git's"
+    assert code == 0
+    assert "Ada <ada@example.com>" in output
+    assert r"renamed\x0ahere" in output
+    assert "events/s" in output
+
+
+async def test_an_empty_repository_is_fine(git: Git) -> None:
+    code, output = await demo(git.path)
+    assert (code, output.splitlines()[-1]) == (0, "demo: ok: 0 events, totals equal to git's")
+
+
+async def test_a_shallow_clone_is_read_as_far_as_it_goes(git: Git, tmp_path: Path) -> None:
+    for n in range(3):
+        git.write("a", b"1\n" * (n + 1))
+        git.commit()
+    git("clone", "--quiet", "--depth", "1", git.path.as_uri(), str(tmp_path / "shallow"))
+    code, output = await demo(tmp_path / "shallow")
+    assert code == 0
+    assert "shallow clone" in output
+    assert "demo: ok: 2 events" in output
+
+
+async def test_without_a_repository_the_history_that_comes_along_is_taken(tmp_path: Path) -> None:
+    code, output = await demo(tmp_path)
+    assert code == 0
+    assert "that comes with the demo" in output
+    assert "totals equal to git's" in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (("--repo", "missing"), "demo: failed: missing is not a folder", 1),
+        (("--repo", "."), "lies in no git repository", 1),
+        (("--since", "HEAD"), "lies in no git repository", 1),
+        (("--workers", "0"), "--workers", 2),
+        (("extra",), "unexpected extra argument", 2),
+    ],
+)
+async def test_bad_usage_is_one_clear_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str, code: int
+) -> None:
+    found, output = await demo(tmp_path, *arguments)
+    assert found == code
+    assert message in output
+    assert "Traceback" not in output
+
+
+async def test_an_interrupt_ends_it_at_once_and_leaves_nothing_behind(git: Git) -> None:
+    for n in range(40):
+        git.write("a", str(n).encode())
+        git.commit()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eventbox", "demo", cwd=git.path, env=ENVIRONMENT, start_new_session=True,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert b"Reading the history" in await process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = await process.communicate()  # the emulator holds our pipe no longer, or this would hang
+    process._transport.close()  # type: ignore[attr-defined]
+    assert process.returncode == 130
+    assert output.decode().splitlines()[-1] == "demo: interrupted"
+    assert "Traceback" not in output.decode()
