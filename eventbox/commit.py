@@ -80,6 +80,7 @@ async def _find_out(
 ) -> Any:
     """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
     outcome: bool | None = None
+    aborted = False
     if transaction._staging.happens_once or transaction._server_id:
         backoff = Backoff(transaction._clock, transaction._rng, TIMEOUT)
         while await backoff.wait():
@@ -94,9 +95,12 @@ async def _find_out(
                 ):
                     continue
                 lost.add_note(f"sent again, it was refused: {error}")
+                aborted = isinstance(error, Aborted)
                 break
         if resolve is not None:
             outcome = await resolve()
+        if outcome is None and aborted and transaction._staging.happens_once:
+            outcome = False  # what it would have left behind is not there, and an aborted transaction never will commit
     if outcome:
         return None
     await transaction._end("lost")

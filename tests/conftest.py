@@ -4,6 +4,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+# gRPC's own log tells of every server that a test has stopped
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 # Machines differ too much for a deadline; CI looks further than a developer's own run.
 settings.register_profile(
     "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -189,3 +189,15 @@ async def test_an_event_deleted_as_garbage_by_a_rival_does_not_pass_for_ours(
     await box.process_batch(to, Deciding(to, garbage))
     with pytest.raises(ContentionError):
         await while_advancing(clock, lost)
+
+
+async def test_a_server_transaction_that_was_aborted_after_all_is_contention(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
+) -> None:
+    await box.emit(b"", to, id="x")
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED", when="before"))
+    decide = consume_all({"n": 1}, side_effect=counting(local_client, reads=True))
+    with pytest.raises(ContentionError):
+        await while_advancing(clock, box.process_batch(to, Deciding(to, decide)))
+    assert await effects(local_client) == 0
