@@ -34,7 +34,9 @@ def stream(commits: int, authors: int, files: int, seed: int) -> Iterator[bytes]
             content.extend(f"line {n} {i}" for i in range(rng.randint(1, 5)))
             del content[:-50]
             data = ("\n".join(content) + "\n").encode()
-            yield f"M 100644 inline src/{file % 37}/file{file}.txt\ndata {len(data)}\n".encode() + data + b"\n"
+            yield (
+                f"M 100644 inline src/{file % 37}/file{file}.txt\ndata {len(data)}\n".encode() + data + b"\n"
+            )
 
 
 def _skewed(rng: random.Random, n: int) -> int:

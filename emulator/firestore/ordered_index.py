@@ -1,8 +1,9 @@
 """Ordered indexes over the latest committed documents: made when a query first needs one, then kept up.
 
 An index holds (key, name) for each document that has all its fields: the keys of the fields that are compared by
-equality, then those of the orders, the name last. So a query is one range of one index: its equalities are a prefix,
-its inequality and its cursors are the ends. What a range cannot say (OR, IN, ...) is asked of each document in it.
+equality, then those of the orders, the name last. So a disjunct of a query is one range of one index: its equalities
+are a prefix, its inequality and its cursors are the ends (see `query_plan`). Where an array is asked for an element,
+each element has an entry. What a range cannot say is asked of each document in it.
 """
 
 from __future__ import annotations
@@ -11,48 +12,37 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sortedcontainers import SortedList
 
-from emulator.firestore.field_paths import Path
-from emulator.firestore.query import Order, Query
-from emulator.firestore.query_filters import (
-    EQUAL,
-    GREATER,
-    GREATER_OR_EQUAL,
-    LESS,
-    LESS_OR_EQUAL,
-    NAME,
-    Comparison,
-    field_key,
-)
-from emulator.firestore.values import AFTER, invert
+from emulator.firestore.field_paths import get_field
+from emulator.firestore.query import Query
+from emulator.firestore.query_plan import IndexShape, Scan, scans
+from emulator.firestore.values import sort_key
 
 Entry = tuple[bytes, str]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """Which index it is: where its documents lie, and what it is ordered by."""
-
-    parent: str
-    collection_id: str
-    all_descendants: bool
-    equalities: tuple[Path, ...]
-    orders: tuple[Order, ...]
+Found = tuple[bytes, Any]
+"""The keys of a query's orders, and the document that has them."""
 
 
 @dataclass(frozen=True)
 class _Index:
-    shape: _Shape
+    shape: IndexShape
     query: Query  # one that asks the same documents, to tell which belong here
     entries: Any = field(default_factory=SortedList)
 
-    def key(self, document: Any) -> bytes | None:
-        parts = [field_key(document, path) for path in self.shape.equalities]
-        parts.extend(order.key(document) for order in self.shape.orders)
-        return None if None in parts else b"".join(parts)  # type: ignore[arg-type]
+    def keys(self, document: Any) -> Iterable[bytes]:
+        """The document's keys; none where it lacks a field, and one an element where there is an array."""
+        parts = [column.key(document) for column in self.shape.columns]
+        if None in parts:
+            return ()
+        key = b"".join(parts)  # type: ignore[arg-type]
+        if self.shape.array is None:
+            return (key,)
+        value = get_field(document.fields, self.shape.array)
+        return () if value is None else {sort_key(element) + key for element in value.array_value.values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +64,7 @@ class OrderedIndexes:
     ) -> None:
         self._documents_below = documents_below
         self._document = document
-        self._indexes: dict[_Shape, _Index] = {}
+        self._indexes: dict[IndexShape, _Index] = {}
         self._of_collection: defaultdict[str, list[_Index]] = defaultdict(list)
         self._of_groups: list[_Index] = []
 
@@ -97,21 +87,12 @@ class OrderedIndexes:
 
         `changed` maps the names of the documents that are different now to what they were then (None: absent).
         """
-        plan = _Plan.of(query)
-        index = self._index(query, plan)
-        low, high = plan.range
-        entries: Iterable[tuple[bytes, Any]] = self._scan(index, low, high, changed or {})
-        if changed:
-            entries = heapq.merge(
-                entries, _past(query, index, low, high, changed), key=lambda entry: entry[0]
-            )
         found: list[Any] = []
         skipped = 0
         if query.limit == 0:
             return QueryRun(found, skipped)
-        for _, document in entries:
-            if not plan.exact and not query.condition.matches(document):
-                continue
+        streams = [self._stream(query, scan, changed or {}) for scan in scans(query)]
+        for document in _merge(streams):
             if skipped < query.offset:
                 skipped += 1
                 continue
@@ -120,22 +101,30 @@ class OrderedIndexes:
                 break
         return QueryRun(found, skipped)
 
-    def _scan(
-        self, index: _Index, low: bytes, high: bytes, changed: Mapping[str, Any | None]
+    def _stream(self, query: Query, scan: Scan, changed: Mapping[str, Any | None]) -> Iterator[Found]:
+        """What a scan gives, in order: the entries of today but for what has changed, and those of the past."""
+        index = self._index(query, scan.shape)
+        entries: Iterable[tuple[bytes, Any]] = self._entries(index, scan, changed)
+        if changed:
+            entries = heapq.merge(entries, _past(query, index, scan, changed), key=itemgetter(0))
+        matches = query.condition.matches
+        for key, document in entries:
+            if scan.exact or matches(document):
+                yield key[scan.head :], document
+
+    def _entries(
+        self, index: _Index, scan: Scan, changed: Mapping[str, Any | None]
     ) -> Iterator[tuple[bytes, Any]]:
-        for key, name in index.entries.irange((low, ""), (high, ""), inclusive=(True, False)):
+        for key, name in index.entries.irange((scan.low, ""), (scan.high, ""), inclusive=(True, False)):
             if name not in changed:
                 yield key, self._document(name)
 
-    def _index(self, query: Query, plan: _Plan) -> _Index:
-        shape = _Shape(
-            query.parent, query.collection_id, query.all_descendants, plan.equalities, query.orders
-        )
+    def _index(self, query: Query, shape: IndexShape) -> _Index:
         index = self._indexes.get(shape)
         if index is None:
             index = self._indexes[shape] = _Index(shape, query)
-            keyed = ((index.key(document), document.name) for document in self._documents_below(query))
-            index.entries.update(entry for entry in keyed if entry[0] is not None)
+            for_all = ((document.name, index.keys(document)) for document in self._documents_below(query))
+            index.entries.update((key, name) for name, keys in for_all for key in keys)
             if query.all_descendants or not query.collection_id:
                 self._of_groups.append(index)
             else:
@@ -144,89 +133,38 @@ class OrderedIndexes:
 
 
 def _move(index: _Index, name: str, old: Any | None, new: Any | None) -> None:
-    before = None if old is None else index.key(old)
-    after = None if new is None else index.key(new)
+    before = () if old is None else index.keys(old)
+    after = () if new is None else index.keys(new)
     if before == after:
         return
-    if before is not None:
-        index.entries.remove((before, name))
-    if after is not None:
-        index.entries.add((after, name))
+    for key in before:
+        if key not in after:
+            index.entries.remove((key, name))
+    for key in after:
+        if key not in before:
+            index.entries.add((key, name))
 
 
-def _past(
-    query: Query, index: _Index, low: bytes, high: bytes, changed: Mapping[str, Any | None]
-) -> list[tuple[bytes, Any]]:
+def _merge(streams: list[Iterator[Found]]) -> Iterator[Any]:
+    """The documents of all streams in order, each once: equal keys are those of one document."""
+    if len(streams) == 1:
+        for _, document in streams[0]:
+            yield document
+        return
+    last = None
+    for key, document in heapq.merge(*streams, key=itemgetter(0)):
+        if key != last:
+            yield document
+        last = key
+
+
+def _past(query: Query, index: _Index, scan: Scan, changed: Mapping[str, Any | None]) -> list[Found]:
     """The entries of documents as they were, where those lie in the range."""
-    entries = []
-    for document in changed.values():
-        if document is None or not query.covers(document.name):
-            continue
-        key = index.key(document)
-        if key is not None and low <= key < high:
-            entries.append((key, document))
-    return sorted(entries, key=lambda entry: entry[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How an index answers a query: the equalities, the range, and whether that is the whole of the condition."""
-
-    equalities: tuple[Path, ...]
-    range: tuple[bytes, bytes]
-    exact: bool
-
-    @classmethod
-    def of(cls, query: Query) -> _Plan:
-        equal: dict[Path, bytes] = {}
-        exact = query.condition.exact
-        rest: list[Comparison] = []
-        for comparison in query.condition.comparisons:
-            if comparison.op == EQUAL and comparison.path != NAME:
-                if equal.setdefault(comparison.path, comparison.key) != comparison.key:
-                    exact = False  # two different values at once: the condition itself lets nothing through
-            else:
-                rest.append(comparison)
-        first = query.orders[0]
-        prefix = b"".join(equal[path] for path in sorted(equal))
-        low, high = prefix, prefix + AFTER
-        for comparison in rest:
-            if comparison.path != first.path:
-                exact = False
-                continue
-            below, above = _ends(comparison, first.descending)
-            low, high = max(low, prefix + below), min(high, prefix + above)
-        if query.start is not None:
-            at = prefix + b"".join(query.start.keys)
-            low = max(low, at if query.start.before else at + AFTER)
-        if query.end is not None:
-            at = prefix + b"".join(query.end.keys)
-            high = min(high, at if query.end.before else at + AFTER)
-        return cls(tuple(sorted(equal)), (low, high), exact)
-
-
-def _ends(comparison: Comparison, descending: bool) -> tuple[bytes, bytes]:
-    """The range, from the first to before the second, in which a comparison holds: values of its type only."""
-    key = comparison.key
-    op = comparison.op
-    if descending:
-        key = invert(key)
-        op = {
-            LESS: GREATER,
-            LESS_OR_EQUAL: GREATER_OR_EQUAL,
-            GREATER: LESS,
-            GREATER_OR_EQUAL: LESS_OR_EQUAL,
-        }.get(op, op)
-    tag = key[:1]
-    behind = bytes([tag[0] + 1])  # tags lie apart, so this is above all of one type and below the next
-    match op:
-        case _ if op == LESS:
-            return tag, key
-        case _ if op == LESS_OR_EQUAL:
-            return tag, key + AFTER
-        case _ if op == GREATER:
-            return key + AFTER, behind
-        case _ if op == GREATER_OR_EQUAL:
-            return key, behind
-        case _:  # equality of the name
-            return key, key + AFTER
+    entries = [
+        (key, document)
+        for document in changed.values()
+        if document is not None and query.covers(document.name)
+        for key in index.keys(document)
+        if scan.low <= key < scan.high
+    ]
+    return sorted(entries, key=itemgetter(0))

@@ -145,7 +145,7 @@ def _bound(structured: Any, field: str, orders: tuple[Order, ...]) -> Bound | No
 
 
 def _projection(structured: Any) -> tuple[Path, ...] | None:
-    if not structured.HasField("select"):
+    if not structured.select.fields:  # a projection on nothing returns everything
         return None
     paths = (parse_field_path(field.field_path) for field in structured.select.fields)
     return tuple(path for path in paths if path != NAME)

@@ -9,6 +9,16 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import protos
+from emulator.firestore.conjunctions import (
+    ANYTHING,
+    Conjunction,
+    Cut,
+    Disjuncts,
+    Held,
+    Span,
+    all_of,
+    either,
+)
 from emulator.firestore.field_paths import DOCUMENT_ID, Path, get_field, parse_field_path
 from emulator.firestore.status import Status
 from emulator.firestore.values import NAN, NULL, name_key, sort_key
@@ -30,26 +40,16 @@ _MAX_DISJUNCTIONS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A condition that an index may answer: a field is equal to, or lies beyond, the value of a key."""
-
-    path: Path
-    op: int
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
     """A compiled `where`.
 
-    `matches` decides by itself. `comparisons` are those that hold in any case (none of an OR), and `exact` tells that
-    they are all there is. `inequality_fields` order the results where the query does not.
+    `matches` decides by itself. A document that it lets through satisfies at least one of the `disjuncts`, which are
+    there for the indexes. `inequality_fields` order the results where the query does not.
     """
 
     matches: Predicate
-    comparisons: tuple[Comparison, ...] = ()
+    disjuncts: Disjuncts = ANYTHING
     inequality_fields: frozenset[Path] = frozenset()
-    exact: bool = True
 
 
 def compile_filter(where: Any) -> Condition:
@@ -83,22 +83,17 @@ def _composite(composite: Any) -> Condition:
         return parts[0]
     matchers = [part.matches for part in parts]
     inequalities = frozenset[Path]().union(*(part.inequality_fields for part in parts))
+    disjuncts = [part.disjuncts for part in parts]
     if composite.op == _Or:
-        return Condition(lambda d: any(matches(d) for matches in matchers), (), inequalities, exact=False)
-    comparisons = tuple(comparison for part in parts for comparison in part.comparisons)
-    return Condition(
-        lambda d: all(matches(d) for matches in matchers),
-        comparisons,
-        inequalities,
-        exact=all(part.exact for part in parts),
-    )
+        return Condition(lambda d: any(matches(d) for matches in matchers), either(disjuncts), inequalities)
+    return Condition(lambda d: all(matches(d) for matches in matchers), all_of(disjuncts), inequalities)
 
 
 def _unary(unary: Any) -> Condition:
     path = parse_field_path(unary.field.field_path)
     wanted = NAN if unary.op in (_UnaryOp.IS_NAN, _UnaryOp.IS_NOT_NAN) else NULL
     if unary.op in (_UnaryOp.IS_NAN, _UnaryOp.IS_NULL):
-        return _equal(path, wanted)
+        return _equal(path, {wanted})
     if unary.op not in (_UnaryOp.IS_NOT_NAN, _UnaryOp.IS_NOT_NULL):
         raise _invalid("the operator of a unary filter is missing")
     return _not_among(path, {wanted})
@@ -110,7 +105,7 @@ def _field(field_filter: Any) -> Condition:
     if path == NAME:
         _check_references(op, value)
     if op == EQUAL:
-        return _equal(path, sort_key(value))
+        return _equal(path, {sort_key(value)})
     if op in RANGES:
         return _range(path, op, sort_key(value))
     if op == _Op.NOT_EQUAL:
@@ -120,17 +115,20 @@ def _field(field_filter: Any) -> Condition:
     keys = set(_disjunction(value, op))
     match op:
         case _Op.IN:
-            return Condition(lambda d: field_key(d, path) in keys, exact=False)
+            return _equal(path, keys)
         case _Op.NOT_IN:
             # a null among them matches nothing at all, as `x != null or ...` in SQL
-            return Condition(lambda d: False, exact=False) if NULL in keys else _not_among(path, keys)
+            if NULL in keys:
+                return Condition(lambda d: False, (), frozenset({path}))
+            return _not_among(path, keys)
         case _Op.ARRAY_CONTAINS_ANY:
             return _contains(path, keys)
     raise _invalid("the operator of a field filter is missing")
 
 
-def _equal(path: Path, key: bytes) -> Condition:
-    return Condition(lambda d: field_key(d, path) == key, (Comparison(path, EQUAL, key),))
+def _equal(path: Path, keys: set[bytes]) -> Condition:
+    disjuncts = tuple(Conjunction(equal=(Held(path, key),)) for key in sorted(keys))
+    return Condition(lambda d: field_key(d, path) in keys, disjuncts)
 
 
 def _range(path: Path, op: int, key: bytes) -> Condition:
@@ -148,7 +146,9 @@ def _range(path: Path, op: int, key: bytes) -> Condition:
             return found > key
         return found >= key
 
-    return Condition(matches, (Comparison(path, op, key),), frozenset({path}))
+    low = Cut(key, op == GREATER) if op in (GREATER, GREATER_OR_EQUAL) else Cut(tag, False)
+    high = Cut(key, op == LESS_OR_EQUAL) if op in (LESS, LESS_OR_EQUAL) else Cut(tag, True)
+    return Condition(matches, (Conjunction(spans=(Span(path, low, high),)),), frozenset({path}))
 
 
 def _not_among(path: Path, keys: set[bytes]) -> Condition:
@@ -158,7 +158,8 @@ def _not_among(path: Path, keys: set[bytes]) -> Condition:
         found = field_key(document, path)
         return found is not None and found not in excluded
 
-    return Condition(matches, (), frozenset({path}), exact=False)
+    some = Span(path, Cut(NULL, True), Cut(b"", True))
+    return Condition(matches, (Conjunction(spans=(some,), exact=excluded == {NULL}),), frozenset({path}))
 
 
 def _contains(path: Path, keys: set[bytes]) -> Condition:
@@ -166,7 +167,8 @@ def _contains(path: Path, keys: set[bytes]) -> Condition:
         value = get_field(document.fields, path)
         return value is not None and any(sort_key(element) in keys for element in value.array_value.values)
 
-    return Condition(matches, exact=False)
+    disjuncts = tuple(Conjunction(contained=(Held(path, key),)) for key in sorted(keys))
+    return Condition(matches, disjuncts)
 
 
 def _disjunction(value: Any, op: int) -> Iterator[bytes]:

@@ -17,9 +17,6 @@ NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRA
     bytes([tag]) for tag in range(0x05, 0x05 + 12 * 4, 4)
 )
 
-AFTER = b"\xff"
-"""Behind a key: greater than every key that goes on from there."""
-
 _NUMERIC_ID = re.compile(r"__id(-?\d+)__")
 _END = b"\x00"
 _KEY = b"\x01"
@@ -68,6 +65,13 @@ def invert(key: bytes) -> bytes:
     return key.translate(_COMPLEMENT)
 
 
+def successor(prefix: bytes) -> bytes:
+    """The least bytes that are greater than everything that begins with a prefix."""
+    stripped = prefix.rstrip(b"\xff")
+    # nothing begins with 0xff, inverted or not: tags leave that room
+    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else b"\xff"
+
+
 def values_equal(left: Any, right: Any) -> bool:
     """Whether two values are the same to a query: 1 and 1.0 are, and NaN is itself."""
     return sort_key(left) == sort_key(right)
@@ -93,7 +97,8 @@ def value_size(value: Any) -> int:
         case "array_value":
             return sum(map(value_size, value.array_value.values))
         case "map_value":
-            return fields_size(value.map_value.fields)
+            fields = value.map_value.fields
+            return 8 * len(fields["value"].array_value.values) if _is_vector(fields) else fields_size(fields)
         case _:
             return 1
 
@@ -145,8 +150,13 @@ def _text(text: bytes) -> bytes:
 
 
 def _map(fields: Any) -> bytes:
-    if "__type__" in fields and fields["__type__"].string_value == "__vector__":
+    if _is_vector(fields):
         elements = fields["value"].array_value.values
         return VECTOR + struct.pack(">I", len(elements)) + b"".join(map(sort_key, elements)) + _END
     parts = [_KEY + _text(key.encode()) + sort_key(fields[key]) for key in sorted(fields)]
     return MAP + b"".join(parts) + _END
+
+
+def _is_vector(fields: Any) -> bool:
+    # asked for before it is looked at: looking at an absent key of a protobuf map would create it
+    return "value" in fields and "__type__" in fields and fields["__type__"].string_value == "__vector__"

@@ -18,7 +18,9 @@ def python_blocks(page: str) -> list[str]:
 
 
 def run(path: Path) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

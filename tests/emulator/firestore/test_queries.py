@@ -290,6 +290,15 @@ def test_a_projection_keeps_the_selected_fields() -> None:
     assert projected == document(("c", "1"), {"m.x": 2})
 
 
+def test_a_projection_on_no_fields_keeps_all_of_them_and_one_on_the_name_none() -> None:
+    full = document(("c", "1"), {"a": 1})
+    query = protos.StructuredQuery()
+    query.select.SetInParent()
+    assert compile_query(ROOT, query).project(full) == full
+    query.select.fields.add(field_path="__name__")
+    assert compile_query(ROOT, query).project(full) == document(("c", "1"), {})
+
+
 def name_filter(op: str, raw: Any) -> Any:
     return query_proto(("__name__", op, raw), [])
 

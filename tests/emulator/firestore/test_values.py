@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from emulator.firestore import protos
-from emulator.firestore.values import document_size, invert, sort_key, value_size, values_equal
+from emulator.firestore.values import document_size, invert, sort_key, successor, value_size, values_equal
 from tests.emulator.firestore.strategies import VALUES, compare
 
 
@@ -31,13 +32,14 @@ def test_no_key_is_a_prefix_of_another(left: Any, right: Any) -> None:
     assert keys[0] == keys[1] or not keys[1].startswith(keys[0])
 
 
-def test_a_vector_comes_between_arrays_and_maps_and_goes_by_its_dimension_first() -> None:
-    def vector(*numbers: float) -> Any:
-        values = [protos.Value(double_value=number) for number in numbers]
-        array = protos.Value(array_value=protos.ArrayValue(values=values))
-        kind = protos.Value(string_value="__vector__")
-        return protos.Value(map_value=protos.MapValue(fields={"__type__": kind, "value": array}))
+def vector(*numbers: float) -> Any:
+    values = [protos.Value(double_value=number) for number in numbers]
+    array = protos.Value(array_value=protos.ArrayValue(values=values))
+    kind = protos.Value(string_value="__vector__")
+    return protos.Value(map_value=protos.MapValue(fields={"__type__": kind, "value": array}))
 
+
+def test_a_vector_comes_between_arrays_and_maps_and_goes_by_its_dimension_first() -> None:
     in_order = [
         protos.Value(array_value=protos.ArrayValue()),
         vector(9.0),
@@ -47,6 +49,23 @@ def test_a_vector_comes_between_arrays_and_maps_and_goes_by_its_dimension_first(
     ]
     keys = [sort_key(value) for value in in_order]
     assert keys == sorted(keys)
+
+
+def test_a_map_that_only_claims_to_be_a_vector_is_a_map_and_stays_as_it_is() -> None:
+    kind = protos.Value(string_value="__vector__")
+    claims = protos.Value(map_value=protos.MapValue(fields={"__type__": kind}))
+    before = claims.SerializeToString()
+    assert sort_key(claims) > sort_key(vector(1.0))
+    assert value_size(claims) == len("__type__") + 1 + len("__vector__") + 1
+    assert claims.SerializeToString() == before
+
+
+@given(st.binary(max_size=3), st.binary(max_size=3))
+def test_the_successor_is_the_least_above_all_that_begin_with_a_prefix(prefix: bytes, other: bytes) -> None:
+    prefix, other = b"\x05" + prefix, b"\x05" + other
+    above = successor(prefix)
+    assert prefix + b"\xff" * 8 < above
+    assert (other < above) == (other < prefix or other.startswith(prefix))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +81,7 @@ def test_a_vector_comes_between_arrays_and_maps_and_goes_by_its_dimension_first(
         (protos.Value(timestamp_value=protos.Timestamp()), 8),
         (protos.Value(array_value=protos.ArrayValue(values=[protos.Value(integer_value=1)] * 3)), 24),
         (protos.Value(map_value=protos.MapValue(fields={"ab": protos.Value(boolean_value=True)})), 4),
+        (vector(1.0, 2.0, 3.0), 24),
         (protos.Value(reference_value="projects/p/databases/d/documents/a/bc"), 16 + 2 + 3),
     ],
 )
