@@ -18,12 +18,12 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove what these made"
 
-# not editable from a checkout's metadata alone: a new pyproject.toml means new dependencies
+# a new pyproject.toml may mean new dependencies
 $(SETUP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "eventbox needs Python 3.11 or later; none was found on the PATH" >&2; exit 1; }
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv --clear "$(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING: Location" || true
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch "$(SETUP)"
 

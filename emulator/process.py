@@ -50,6 +50,7 @@ class EmulatorProcess:
         """
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # an `emulator` of the user's own in the current folder is not ours
             "-m",
             "emulator",
             "firestore",

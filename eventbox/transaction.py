@@ -91,6 +91,9 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
     ) -> Any:
         """Read a document, a query or an aggregation in the transaction.
 
+        Transient errors are retried for up to a minute, on the box's clock: `retry` is accepted as google's client
+        passes it, and not used.
+
         Of a document it returns the snapshot (which can be iterated with `async for` as well, as google's signature
         has it); of a query or an aggregation the stream of its results.
         """

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator
 from eventbox import (
@@ -24,16 +23,6 @@ from eventbox import (
     Transition,
 )
 from tests.eventbox.support import Record, Recording
-
-
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
 
 
 async def test_three_producers_of_the_same_ids_and_five_consumers_consume_each_id_once(

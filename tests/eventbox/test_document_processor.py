@@ -65,16 +65,6 @@ class Changing(DocumentProcessor[Any]):
         return Mutation([Transition(state if changed is None else changed)])
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
-
-
 async def eversion(to: Recipient) -> int | None:
     data = (await to.ref.get()).to_dict()
     return None if data is None else data.get("eventbox_eversion")

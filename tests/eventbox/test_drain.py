@@ -26,16 +26,6 @@ from tests.advancing import while_advancing
 from tests.eventbox.support import Deciding, Recording
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
-
-
 async def fill(box: EventBox, to: Recipient, n: int) -> None:
     await box.emit_many([NewEvent(b"", id=str(i)) for i in range(n)], to)
 

@@ -16,16 +16,6 @@ from tests.advancing import while_advancing
 from tests.eventbox.support import Recording
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
-
-
 async def test_an_emitted_event_is_outstanding(box: EventBox, to: Recipient) -> None:
     receipt = await box.emit(b"paid", to, id="delivery-1")
     assert (receipt.id, receipt.duplicate) == ("delivery-1", False)

@@ -12,16 +12,6 @@ from eventbox import ContentionError, Event, EventBox, Mutation, Recipient, Tran
 from tests.eventbox.support import Deciding, InTransaction, Record, Recording, consume_all
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
-
-
 async def test_an_event_that_was_listed_before_and_a_state_that_was_loaded_after_its_consumption(
     box: EventBox, to: Recipient
 ) -> None:

@@ -26,16 +26,6 @@ from eventbox import (
 from tests.eventbox.support import Deciding, InTransaction, Recording, consume_all, writes
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
-@pytest.fixture
-def to(client: AsyncClient) -> Recipient:
-    return Recipient(client.document("orders/1"), "order")
-
-
 async def emit(box: EventBox, to: Recipient, *ids: str) -> None:
     await box.emit_many([NewEvent(event_id.encode(), id=event_id) for event_id in ids], to)
 

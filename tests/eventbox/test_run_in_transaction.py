@@ -21,11 +21,6 @@ from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 
 
-@pytest.fixture
-def box(client: AsyncClient) -> EventBox:
-    return EventBox(client)
-
-
 async def test_it_returns_what_the_function_returned(box: EventBox) -> None:
     async def nothing(transaction: Transaction) -> str:
         return "done"
