@@ -8,7 +8,8 @@ from typing import Any
 
 from emulator.firestore import protos
 from emulator.firestore.counts import Counts
-from emulator.firestore.locks import LockTable, Owner, touches
+from emulator.firestore.lock_queue import Owner, touches
+from emulator.firestore.locks import LockTable
 from emulator.firestore.status import Status
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
@@ -57,7 +58,7 @@ class Committer:
         finally:
             if transaction is not None and not owner.aborted:
                 self._transactions.finish(transaction)
-            self._locks.advance()
+            self._locks.written(names)
 
     async def expire(self, name: str, now_us: int) -> None:
         """Delete a document whose time is up, unless a later version says otherwise."""

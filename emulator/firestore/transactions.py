@@ -11,7 +11,8 @@ from grpc import StatusCode
 
 from emulator.clock import Clock
 from emulator.firestore import protos
-from emulator.firestore.locks import LockTable, Owner
+from emulator.firestore.lock_queue import Owner
+from emulator.firestore.locks import LockTable
 from emulator.firestore.query import Query
 from emulator.firestore.status import Status
 from emulator.firestore.writes import microseconds
