@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from random import Random, SystemRandom
 
@@ -17,7 +18,7 @@ from dsset import documents, protos
 from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
-from dsset.items import Item, ListedItem, Listing, check_id, check_item
+from dsset.items import Item, ListedItem, Listing, check_id, check_item, check_moment, check_timeout
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 
@@ -26,6 +27,7 @@ TIMEOUT = timedelta(minutes=1)
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _PAGE = 1_000
+_MAX_INT32 = 2**31 - 1  # a query's limit is no larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,10 @@ class DSSet:
             raise TypeError(
                 f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
             )
-        if not isinstance(name, str) or not name or "/" in name:
-            raise ValueError(f"name must be the ID of a collection, not {name!r}")
+        if not isinstance(name, str) or not name or "/" in name or re.fullmatch(r"\.\.?|__.*__", name):
+            raise ValueError(
+                f"name must be the ID of a collection, and none that Firestore reserves, not {name!r}"
+            )
         if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
             raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
         self._client = parent._client
@@ -108,6 +112,7 @@ class DSSet:
         RPC for all duplicates of an RPC. In a transaction: 1 write an item, as part of the commit.
         """
         checked = [check_item(item) for item in items]
+        check_timeout(timeout)
         if transaction is not None:
             self._add_in(transaction, checked)
             return []
@@ -176,16 +181,22 @@ class DSSet:
                 return Listing(tuple(found), documents.moment(responses[-1].read_time))
             after = (page[-1].fields["due"].integer_value, page[-1].name)
 
-    async def delete(self, ids: Iterable[str], *, timeout: timedelta = TIMEOUT) -> None:
+    async def delete(
+        self, ids: Iterable[str], *, not_before: datetime | None = None, timeout: timedelta = TIMEOUT
+    ) -> None:
         """Delete items, outside any transaction; deleting again changes nothing that anyone sees.
 
         Each ID counts as used from now on, as if popped, whether or not it was in the set: an `add` that is still
-        under way does not bring it back. Where this raises, some may have been deleted.
+        under way does not bring it back. Where this raises, some may have been deleted. `not_before` is a server's time
+        that has passed, such as a listing's read time: it keeps a clock that lags from letting TTL take the tombstones
+        early.
 
         Cost: 1 write an ID, in 1 RPC for each 500.
         """
         names = {check_id(item_id): self._document_name(item_id) for item_id in ids}
-        expire_at = self._clock.now() + self._tombstones_delay
+        check_moment(not_before, "not_before")
+        now = self._clock.now()
+        expire_at = max(now, not_before or now) + self._tombstones_delay
         writes = [documents.remove(name, item_id, expire_at) for item_id, name in names.items()]
         for chunk in documents.chunks(writes, max_writes=MAX_WRITES, max_bytes=MAX_BYTES):
             await retry_transient(
@@ -311,3 +322,5 @@ def _check_positive(name: str, value: int) -> None:
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value <= 0:
         raise ValueError(f"{name} must be positive, not {value}")
+    if value > _MAX_INT32:
+        raise ValueError(f"{name} must be at most {_MAX_INT32:,}, not {value:,}")

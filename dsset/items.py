@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +87,8 @@ def check_item(item: object) -> Item:
             f"the value of item {item.id!r} has {len(item.value):,} bytes; at most {MAX_VALUE_BYTES:,} fit"
         )
     check_moment(item.process_after, f"process_after of item {item.id!r}")
+    if not all(isinstance(text, str) for pair in item.metadata.items() for text in pair):
+        raise TypeError(f"the metadata of item {item.id!r} must be strings")
     if item.metadata and sum(len(k.encode()) + len(v.encode()) for k, v in item.metadata.items()) > (
         MAX_METADATA_BYTES
     ):
@@ -102,3 +104,11 @@ def check_moment(moment: object, what: str) -> None:
         raise TypeError(f"{what} must be a datetime or None, not {type(moment).__name__}")
     if moment.utcoffset() is None:
         raise ValueError(f"{what} must be an aware datetime (give it a tzinfo), not {moment!r}")
+
+
+def check_timeout(timeout: object) -> None:
+    """TypeError or ValueError unless `timeout` is a timedelta that is not negative."""
+    if not isinstance(timeout, timedelta):
+        raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
+    if timeout < timedelta(0):
+        raise ValueError(f"timeout must not be negative: {timeout}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from dsset import DSSet, Listing
 from dsset.clock import Clock
 from eventbox.batch_scope import BatchScope
-from eventbox.commit import commit
+from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
 from eventbox.events import Event
 from eventbox.inbox import to_event
@@ -38,6 +39,7 @@ class BatchResult:
     post_process: tuple[PostProcessFn, ...] = ()
     skipped: bool = False
     prepared: bool = True
+    quiet: bool = True  # nothing of it can have emitted: no side effect and no callback
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,21 @@ class Batch(Generic[S]):
             try:
                 mutation = await self._processor.prepare_mutation(events, state)
             except PrepareError as error:
-                await self._delete(check_garbage(events, error.garbage, self._source))
+                await self._delete(check_garbage(events, error.garbage, self._source), listing)
                 if error.__cause__ is not None:
                     raise error.__cause__  # noqa: B904 - the processor said what the cause is
                 raise
-        todo = plan(events, state, mutation, same=self._same, source=self._source)
+        todo = plan(
+            events,
+            mutation,
+            unchanged=partial(self._unchanged, state),
+            same=self._same,
+            source=self._source,
+        )
         link(span, todo.garbage)
         link(span, (event for transition in todo.transitions for event in transition.events))
 
-        await self._delete(todo.garbage)
+        await self._delete(todo.garbage, listing)
         garbage = frozenset(event.id for event in todo.garbage)
         if not todo.transitions:
             return BatchResult(events, listing.complete, garbage)
@@ -115,15 +123,16 @@ class Batch(Generic[S]):
             garbage | consumed,
             tuple(one.post_process for one in committed if one.post_process is not None),
             skipped=len(committed) < len(todo.transitions),
+            quiet=not any(one.side_effect or one.post_process for one in committed),
         )
 
     async def _list(self, bounds: Bounds) -> Listing:
         with self._telemetry.listing(self._recipient):
             return await self._inbox.list(bounds.max_events, max_bytes=bounds.max_bytes)
 
-    async def _delete(self, garbage: Sequence[Event]) -> None:
+    async def _delete(self, garbage: Sequence[Event], listing: Listing) -> None:
         if garbage:
-            await self._inbox.delete(event.id for event in garbage)
+            await self._inbox.delete((event.id for event in garbage), not_before=listing.read_time)
             self._telemetry.removed(self._recipient, len(garbage))
 
     async def _commit(
@@ -145,9 +154,11 @@ class Batch(Generic[S]):
                     f"when the batch began and is {now} now"
                 )
             kept = await self._apply(transaction, listing, transitions)
-            saves = bool(kept) and not self._same(state, kept[-1].transition_to)
+            saves = bool(kept) and not self._unchanged(state, kept[-1].transition_to)
             if saves:
                 await self._processor.save_state(transaction, kept[-1].transition_to, eversion + 1)
+            if kept:
+                await self._read_absences(transaction)
             if transaction._aborted is not None:
                 raise transaction._aborted
         except BaseException as error:
@@ -162,7 +173,7 @@ class Batch(Generic[S]):
             await transaction._end("rolled back")
             return kept
 
-        async def resolve() -> bool | None:
+        async def resolve() -> Outcome:
             return await self._was_committed(
                 transaction.token, listing, kept, eversion + 1 if saves else None
             )
@@ -179,7 +190,12 @@ class Batch(Generic[S]):
                 if transition.side_effect is not None:
                     try:
                         await transition.side_effect(transaction)
-                    except SkipTransition:
+                    except SkipTransition as skip:
+                        if self._changed_in_place():
+                            raise ValueError(
+                                f"{self._source} changed the loaded state in place, so what belongs to the transition "
+                                "that was skipped cannot be taken back: let each transition have a state of its own"
+                            ) from skip
                         take_back()
                         return transitions[:position]
                 if transition.events:
@@ -192,29 +208,48 @@ class Batch(Generic[S]):
                         )
         return transitions
 
+    async def _read_absences(self, transaction: Transaction) -> None:
+        """Make the commit depend on the absence of a document that it does not write: by a read in the transaction."""
+        root = f"{self._client._database_string}/documents/"
+        for name in transaction._staging.unwritten_absences:
+            snapshot = await transaction.get(self._client.document(name.removeprefix(root)))
+            if snapshot.exists:
+                raise ContentionError(f"{self._recipient} did not exist when the batch began, and exists now")
+            transaction._staging.drop(name)
+
     async def _was_committed(
         self, token: bytes, listing: Listing, kept: Sequence[Transition[S]], saved: int | None
-    ) -> bool | None:
-        """Whether the batch of this token was committed, by what it has left behind."""
+    ) -> Outcome:
+        """What became of the commit of the batch of this token, by what it would have left behind."""
         # the tombstones first: a successor may have written its own token into the state
         for item_id in (event.id for transition in kept for event in transition.events):
             state = (await self._inbox.states([item_id]))[item_id]
             if state is None:
                 continue  # TTL has taken the tombstone: ask the next one
             if state.gone:
-                return state.popped_by == token
+                return Outcome.DONE if state.popped_by == token else Outcome.NEVER
             if state.version != listing.by_id[item_id]._version:
-                return False  # written anew since: our precondition can never hold again
-            return None  # as it was listed: the lost commit may still arrive
+                return Outcome.NEVER  # written anew since: our precondition can never hold again
+            return Outcome.PENDING  # as it was listed: the lost commit may still arrive
         was_saved = getattr(self._processor, "_was_saved", None)
         if saved is None or was_saved is None:
-            return None
-        outcome: bool | None = await was_saved(token, saved)
+            return Outcome.UNKNOWN
+        outcome: Outcome = await was_saved(token, saved)
         return outcome
 
+    def _unchanged(self, state: S, after: S) -> bool:
+        """Whether `after` would be stored as the state was loaded."""
+        compare = getattr(self._processor, "_unchanged", None)
+        return state is after if compare is None else bool(compare(after))
+
     def _same(self, before: S, after: S) -> bool:
+        """Whether two states would be stored the same."""
         compare = getattr(self._processor, "_same_state", None)
         return before is after if compare is None else bool(compare(before, after))
+
+    def _changed_in_place(self) -> bool:
+        changed = getattr(self._processor, "_changed_in_place", None)
+        return changed is not None and bool(changed())
 
 
 async def _both(first: Coroutine[Any, Any, A], second: Awaitable[B]) -> tuple[A, B]:

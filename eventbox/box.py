@@ -312,8 +312,8 @@ def _bounds(max_events: int, max_bytes: int) -> Bounds:
 def _check_positive(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value <= 0:
-        raise ValueError(f"{name} must be positive, not {value}")
+    if not 0 < value < 2**31:
+        raise ValueError(f"{name} must be positive and fit 32 bits, not {value}")
 
 
 def _check_concurrency(concurrency: object) -> None:

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any
 
 from google.api_core.exceptions import (
@@ -20,7 +21,7 @@ from grpc import StatusCode
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.errors import ContentionError, UnknownOutcomeError
-from eventbox.transaction import Transaction
+from eventbox.transaction import COMMITTING, Transaction
 
 logger = logging.getLogger("eventbox")
 
@@ -40,8 +41,18 @@ LOST = frozenset(
 
 _BARELY_ANYTHING = ("eventbox_eversion",)
 
-Resolve = Callable[[], Awaitable[bool | None]]
-"""Asks the database whether the commit was carried out: True, False (nor will it ever be), or None: cannot tell."""
+
+class Outcome(Enum):
+    """What the database tells of a commit whose answer was lost."""
+
+    DONE = auto()
+    NEVER = auto()  # nor will it ever be carried out
+    PENDING = auto()  # not yet: it may still arrive
+    UNKNOWN = auto()
+
+
+Resolve = Callable[[], Awaitable[Outcome]]
+"""Asks the database what became of a commit."""
 
 
 async def commit(transaction: Transaction, *, resolve: Resolve | None = None) -> Any:
@@ -62,6 +73,7 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
         return None
     wire = Wire.of(transaction._client)
     writes = staging.writes()
+    transaction._ended = COMMITTING  # what is written from now on would be lost
     try:
         response = await wire.commit(writes, transaction=transaction._server_id)
     except GoogleAPICallError as error:
@@ -70,6 +82,9 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
         else:
             await transaction._end("refused")
             raise await _refusal(transaction, error) from error
+    except BaseException:  # cancelled: whatever becomes of the commit, its locks must not stay
+        await transaction._end("abandoned")
+        raise
     await transaction._end("committed")
     await _run_callbacks(transaction)
     return response
@@ -79,9 +94,9 @@ async def _find_out(
     transaction: Transaction, writes: list[Any], lost: GoogleAPICallError, resolve: Resolve | None
 ) -> Any:
     """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
-    outcome: bool | None = None
+    outcome = Outcome.UNKNOWN if writes else Outcome.NEVER  # without a write nothing can have happened
     aborted = False
-    if transaction._staging.happens_once or transaction._server_id:
+    if writes and (transaction._staging.happens_once or transaction._server_id):
         backoff = Backoff(transaction._clock, transaction._rng, TIMEOUT)
         while await backoff.wait():
             try:
@@ -99,14 +114,14 @@ async def _find_out(
                 break
         if resolve is not None:
             outcome = await resolve()
-        if outcome is None and aborted and transaction._staging.happens_once:
-            outcome = False  # what it would have left behind is not there, and an aborted transaction never will commit
-    if outcome:
+        if outcome is Outcome.PENDING and aborted:
+            outcome = Outcome.NEVER  # an aborted transaction will not be carried out any more
+    if outcome is Outcome.DONE:
         return None
     await transaction._end("lost")
-    if outcome is False:
+    if outcome is Outcome.NEVER:
         raise ContentionError(
-            "another writer was faster; the commit, whose answer was lost, was not carried out"
+            "the commit, whose answer was lost, was not carried out, and never will be"
         ) from lost
     raise UnknownOutcomeError(
         f"the answer to a commit of {len(writes)} writes was lost, and nothing tells whether it was carried out; look "

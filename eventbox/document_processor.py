@@ -11,6 +11,7 @@ from dsset import protos
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.batch_scope import BatchScope
+from eventbox.commit import Outcome
 from eventbox.events import Event
 from eventbox.processor import Mutation
 from eventbox.recipient import Recipient
@@ -50,9 +51,10 @@ class DocumentProcessor(Generic[S]):
                 state.total += len(events)
                 return Mutation([Transition(state, events=events)])
 
-    A state may be changed in place (then let one transition carry the change: transitions that share one object cannot
-    be told apart). Fields of the document that the state does not know are kept. Its eversion is the field
-    `eventbox_eversion`; that and `eventbox_token` are the only fields of ours in your document.
+    A state may be changed in place, unless a side effect may raise `SkipTransition`: what belongs to the skipped
+    transition could not be taken back, and that is a ValueError. Fields of the document that the state does not know
+    are kept. Its eversion is the field `eventbox_eversion`; that and `eventbox_token` are the only fields of ours in
+    your document.
 
     Args:
         recipient: whose document it is.
@@ -64,7 +66,8 @@ class DocumentProcessor(Generic[S]):
 
     Cost of a batch: see `EventBox.process_batch`. Loading is 1 read, and saving is 1 write that carries the version
     check as its precondition, so the transaction needs no read. Where a batch leaves the state as it is, a write that
-    changes nothing carries the check.
+    changes nothing carries the check; where there is no document either, 1 read in the transaction does (and 1 round
+    trip more).
     """
 
     def __init__(
@@ -122,24 +125,34 @@ class DocumentProcessor(Generic[S]):
 
     # What the core asks of a processor that offers it -----------------------------------------------------
 
-    def _same_state(self, before: S, after: S) -> bool:
-        """Whether `after` would be written as `before` would; the loaded state counts as it was loaded."""
-        loaded = self._loaded
-        unchanged = loaded.encoded if before is loaded.state else self._codec.encode(before)
-        return self._codec.encode(after).fingerprint == unchanged.fingerprint
+    def _unchanged(self, state: S) -> bool:
+        """Whether the state would be written as it was when it was loaded."""
+        return self._codec.encode(state).fingerprint == self._loaded.encoded.fingerprint
 
-    async def _was_saved(self, token: bytes, eversion: int) -> bool | None:
-        """Whether the batch of this token has saved this eversion; None where the document cannot tell."""
+    def _same_state(self, before: S, after: S) -> bool:
+        """Whether two states would be written the same, as they are now."""
+        return self._codec.encode(before).fingerprint == self._codec.encode(after).fingerprint
+
+    def _changed_in_place(self) -> bool:
+        """Whether the object that was loaded is no longer as it was."""
+        return not self._unchanged(self._loaded.state)
+
+    async def _was_saved(self, token: bytes, eversion: int) -> Outcome:
+        """What became of the batch of this token, which was to save this eversion."""
         response = await self._fetch(mask=(EVERSION, TOKEN))
+        loaded = self._loaded
         if response.WhichOneof("result") == "missing":
-            return None
+            return Outcome.PENDING if loaded.version is None else Outcome.UNKNOWN
         fields = response.found.fields
         if fields[TOKEN].bytes_value == token:
-            return True
+            return Outcome.DONE
         now = fields[EVERSION].integer_value
-        if now == eversion or (now < eversion and response.found.update_time != self._loaded.version):
-            return False  # another's save has this eversion, or the precondition can never hold again
-        return None
+        if now == eversion:
+            return Outcome.NEVER  # another's save has this eversion
+        if response.found.update_time == loaded.version:
+            return Outcome.PENDING
+        # written since, by somebody who kept the eversion as it was loaded: ours would have raised it
+        return Outcome.NEVER if 0 < now == loaded.eversion else Outcome.UNKNOWN
 
     @property
     def _loaded(self) -> _Loaded[S]:

@@ -67,10 +67,10 @@ async def drain(
         events += len(result.removed)
         await _run_callbacks(result.post_process, recipient, telemetry)
         longest = max(longest, clock.now() - began)
-        if len(result.removed) == len(result.listed) and result.complete:
-            return report(drained=True)
+        if result.quiet and result.complete and len(result.removed) == len(result.listed):
+            return report(drained=True)  # else it may have emitted to its own recipient: look again
         left = _left(result)
-        if not result.removed and (not result.skipped or left == skipped):
+        if result.listed and not result.removed and (not result.skipped or left == skipped):
             return report()
         skipped = left if result.skipped else None
     return report()

@@ -21,11 +21,17 @@ class Plan(Generic[S]):
 
 
 def plan(
-    events: Sequence[Event], state: S, mutation: object, *, same: Callable[[S, S], bool], source: str
+    events: Sequence[Event],
+    mutation: object,
+    *,
+    unchanged: Callable[[S], bool],
+    same: Callable[[S, S], bool],
+    source: str,
 ) -> Plan[S]:
     """Check a mutation against the batch that it is for, and drop the transitions that change nothing.
 
-    `same` says whether a state would be stored as the one before it; `source` names the processor in errors.
+    `unchanged` says whether a state would be stored as it was loaded, `same` whether two would be stored the same; they
+    differ where the loaded state was changed in place. `source` names the processor in errors.
 
     Raises:
         TypeError, ValueError: the mutation is not one, or names an event that is not from this batch or twice.
@@ -37,7 +43,7 @@ def plan(
     used = {event.id: "the garbage" for event in garbage}
     batch = {event.id for event in events}
     kept: list[Transition[S]] = []
-    before = state
+    before: S | None = None
     for position, transition in enumerate(transitions):
         place = f"transition {position}"
         _check_transition(transition, place, source)
@@ -49,9 +55,11 @@ def plan(
                 )
             used[event.id] = place
         changes = transition.events or transition.side_effect or transition.post_process
-        if changes or not same(before, transition.transition_to):
+        after = transition.transition_to
+        stays = unchanged(after) if position == 0 else same(before, after)  # type: ignore[arg-type]
+        if changes or not stays:
             kept.append(transition)
-        before = transition.transition_to
+        before = after
     return Plan(tuple(kept), garbage)
 
 

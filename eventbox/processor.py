@@ -63,6 +63,9 @@ class Processor(Protocol[S]):
 
         Called once a batch, outside any transaction, also with no events. Whatever it raises fails the batch, and
         nothing has happened; raise `PrepareError` to have garbage deleted all the same.
+
+        Two batches may run at once on the same events, and garbage is deleted by each. So choose it deterministically:
+        of two events that say the same, both batches must drop the same one, or both events vanish.
         """
         ...
 

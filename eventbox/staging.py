@@ -100,6 +100,16 @@ class Staging:
         return [*self._verified.values(), *popped]
 
     @property
+    def unwritten_absences(self) -> list[str]:
+        """The documents that must not exist and that nothing writes: no write could say so."""
+        written = {target(write) for write in self._writes}
+        return [name for name, one in self._verified.items() if one.version is None and name not in written]
+
+    def drop(self, name: str) -> None:
+        """Verify a document no longer: it was read in the transaction."""
+        del self._verified[name]
+
+    @property
     def happens_once(self) -> bool:
         """Whether carrying it out makes it impossible to carry it out again, so that resending does no harm."""
         return (
@@ -141,8 +151,6 @@ def target(write: Any) -> str:
 
 
 def _verification(expectation: Expectation) -> Any:
-    if expectation.version is None:
-        return protos.Write(delete=expectation.name, current_document=expectation.precondition)
     return protos.Write(
         update=protos.Document(name=expectation.name),
         update_mask=protos.DocumentMask(),  # present and empty: no field is touched, and the update time stays
@@ -158,14 +166,11 @@ def _with_precondition(write: Any, expectation: Expectation) -> Any:
 
 
 def _happens_once(write: Any) -> bool:
-    """Whether the write's own precondition fails once it has been carried out.
+    """Whether the write's own precondition can never hold again once it has been carried out.
 
-    An update with an update time does not count: one that changes nothing leaves the update time as it is.
+    So it is for a delete with an update time, since update times never come back. It is not for one with `exists`:
+    somebody else may make the document, or remove it, before the resend. Nor for an update with an update time: one
+    that changes nothing leaves that as it is.
     """
-    if not write.HasField("current_document"):
-        return False
-    condition = write.current_document
-    kind = condition.WhichOneof("condition_type")
-    if write.WhichOneof("operation") == "delete":
-        return kind == "update_time" or bool(condition.exists)
-    return kind == "exists" and not condition.exists
+    condition = write.current_document.WhichOneof("condition_type")
+    return bool(write.WhichOneof("operation") == "delete" and condition == "update_time")

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from google.cloud.firestore_v1 import _helpers
 from google.cloud.firestore_v1.field_path import FieldPath
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AliasChoices, BaseModel, TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from dsset import protos
 
 S = TypeVar("S")
 
 RESERVED_PREFIX = "eventbox_"
+
+_AS_TEXT = (date, time, timedelta, Decimal, UUID, PurePath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,15 @@ class StateCodec(Generic[S]):
         self._adapter: TypeAdapter[S] | None = None
         if not isinstance(state_type, type):
             raise TypeError(f"state_type must be a class, not {state_type!r}")
-        if is_dataclass(state_type) or issubclass(state_type, BaseModel):
+        if is_dataclass(state_type):
+            lost = [field.name for field in dataclass_fields(state_type) if not field.init]
+            if lost:
+                raise TypeError(
+                    f"the fields {', '.join(lost)} of {state_type.__name__} have init=False: they could be saved but "
+                    "never be loaded; make them properties, or parameters with a default"
+                )
+            self._adapter = TypeAdapter(state_type)
+        elif issubclass(state_type, BaseModel):
             self._adapter = TypeAdapter(state_type)
         elif not issubclass(state_type, dict):
             raise TypeError(
@@ -83,7 +98,7 @@ class StateCodec(Generic[S]):
             raise TypeError(
                 f"expected a state of type {self._type.__name__}, not {type(state).__name__}: {state!r:.100}"
             )
-        plain = _plain(state)
+        plain = _plain(state, typed=self._adapter is not None)
         for key in plain:
             if not isinstance(key, str):
                 raise TypeError(f"the keys of a state must be str, not {type(key).__name__}: {key!r:.100}")
@@ -96,47 +111,64 @@ class StateCodec(Generic[S]):
         return Encoded(encoded, frozenset(_mask(state)), map_value.SerializeToString(deterministic=True))
 
 
-def _plain(value: Any) -> Any:
-    """The value in terms that google's client can encode."""
+def _plain(value: Any, *, typed: bool) -> Any:
+    """The value in terms that google's client can encode.
+
+    With `typed`, there is a type to read it back by, so what Firestore has no value for becomes text as in JSON: dates,
+    times, durations, UUIDs, decimals, paths, and keys that are no strings.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclass_fields(value)}
+        return {
+            field.name: _plain(getattr(value, field.name), typed=typed) for field in dataclass_fields(value)
+        }
     if isinstance(value, BaseModel):
-        return {**{name: _plain(getattr(value, name)) for name in type(value).model_fields}, **_extra(value)}
+        return {key: _plain(inner, typed=typed) for key, inner in _model_items(value)}
     if isinstance(value, Enum):
-        return _plain(value.value)
+        return _plain(value.value, typed=typed)
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_key(key, typed=typed): _plain(item, typed=typed) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, typed=typed) for item in value]
     if isinstance(value, set | frozenset):
         # sorted where that is possible, so that an equal set is written the same
-        items = [_plain(item) for item in value]
+        items = [_plain(item, typed=typed) for item in value]
         try:
             return sorted(items)
         except TypeError:
             return sorted(items, key=repr)
+    if typed and isinstance(value, _AS_TEXT) and not isinstance(value, datetime):
+        return str(value) if isinstance(value, PurePath) else to_jsonable_python(value)
     return value
+
+
+def _key(key: Any, *, typed: bool) -> Any:
+    if not typed or isinstance(key, str):
+        return key.value if isinstance(key, Enum) else key
+    return str(to_jsonable_python(key))
 
 
 def _mask(value: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths that a state owns: down through dataclasses and models, not into dicts and lists."""
     if is_dataclass(value) and not isinstance(value, type):
-        names: list[str] = [field.name for field in dataclass_fields(value)]
+        inner = [(field.name, getattr(value, field.name)) for field in dataclass_fields(value)]
     elif isinstance(value, BaseModel):
-        names = [*type(value).model_fields, *_extra(value)]
+        inner = list(_model_items(value))
     elif isinstance(value, dict) and not prefix:
         yield from ((key,) for key in value)
         return
     else:
-        names = []
-    if not names:
-        if prefix:
-            yield prefix
-        return
-    for name in names:
-        inner = getattr(value, name)
-        yield from _mask(inner, (*prefix, name))
+        inner = []
+    if not inner and prefix:
+        yield prefix
+    for name, item in inner:
+        yield from _mask(item, (*prefix, name))
 
 
-def _extra(value: BaseModel) -> dict[str, Any]:
-    return {key: _plain(item) for key, item in (value.model_extra or {}).items()}
+def _model_items(model: BaseModel) -> Iterator[tuple[str, Any]]:
+    """A model's fields under the names that it reads them by, and what it allows besides."""
+    for name, field in type(model).model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            alias = next((choice for choice in alias.choices if isinstance(choice, str)), name)
+        yield alias if isinstance(alias, str) else name, getattr(model, name)
+    yield from (model.model_extra or {}).items()

@@ -26,8 +26,12 @@ from eventbox.staging import Staging
 Concurrency: TypeAlias = Literal["optimistic", "pessimistic"]
 OnCommitFn: TypeAlias = Callable[[], Awaitable[None] | None]
 
+COMMITTING = "sent to be committed"
+
 _READ_TIMEOUT = timedelta(minutes=1)
 """How long a read is retried: the transaction would be idle for too long after that (60 s)."""
+
+_ROLLBACK_TIMEOUT_S = 10.0
 
 _MODES = {
     "optimistic": protos.TransactionOptions.ConcurrencyMode.OPTIMISTIC,
@@ -163,12 +167,16 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
 
     async def _end(self, how: str) -> None:
         """Let go of the server's transaction, if there is one, and refuse all use from now on."""
-        if self._ended:
+        if self._ended not in ("", COMMITTING):
             return
         self._ended = how
-        if self._server_id and how != "committed" and self._aborted is None:
-            with suppress(GoogleAPICallError):  # the server lets go of an idle one by itself, after a while
-                await Wire.of(self._client).rollback(self._server_id)
+        if self._server_id and how not in ("committed", "refused") and self._aborted is None:
+            # shielded: whoever is cancelled must not leave locks behind
+            await asyncio.shield(asyncio.ensure_future(self._roll_back()))
+
+    async def _roll_back(self) -> None:
+        with suppress(GoogleAPICallError):  # the server lets go of an idle one by itself, after a while
+            await Wire.of(self._client).rollback(self._server_id, timeout=_ROLLBACK_TIMEOUT_S)
 
     def _require_open(self) -> None:
         if self._ended:

@@ -83,7 +83,7 @@ def test_a_parent_that_is_no_document_is_refused(local_client: AsyncClient) -> N
         DSSet(local_client.collection("queues"))
 
 
-@pytest.mark.parametrize("name", ["", "a/b", None])
+@pytest.mark.parametrize("name", ["", "a/b", None, "__x__", "."])
 def test_a_name_must_be_the_id_of_a_collection(local_client: AsyncClient, name: Any) -> None:
     with pytest.raises(ValueError, match="name must be the ID of a collection"):
         DSSet(local_client.document("queues/1"), name=name)
@@ -98,3 +98,17 @@ def test_the_delay_must_be_a_positive_timedelta(local_client: AsyncClient, delay
 async def test_a_transaction_that_is_none_is_refused(dsset: DSSet) -> None:
     with pytest.raises(TypeError, match="AsyncTransaction"):
         await dsset.add([Item("a", b"")], transaction="x")  # type: ignore[arg-type]
+
+
+async def test_bounds_timeouts_and_metadata_that_make_no_sense_are_refused(
+    dsset: DSSet, emulator: Emulator
+) -> None:
+    with pytest.raises(ValueError, match="at most 2,147,483,647"):
+        await dsset.list(2**31)
+    with pytest.raises(TypeError, match="timeout must be a timedelta"):
+        await dsset.add([Item("a", b"")], timeout=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="negative"):
+        await dsset.add([Item("a", b"")], timeout=timedelta(-1))
+    with pytest.raises(TypeError, match="metadata"):
+        await dsset.add([Item("a", b"", None, {"k": 1})])  # type: ignore[dict-item]
+    assert not emulator.counts.rpcs

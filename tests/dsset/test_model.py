@@ -33,6 +33,7 @@ class Entry:
     generation: int
     gone_since: timedelta | None = None
     taken_at: timedelta = timedelta(0)
+    added_since: bool = False  # in a transaction: the tombstone bears the value again
 
 
 class DSSetMachine(RuleBasedStateMachine):
@@ -106,7 +107,9 @@ class DSSetMachine(RuleBasedStateMachine):
         if entry is None:
             self.put(item_id)
         elif entry.gone_since is not None:
-            entry.gone_since = self.now  # its delay counts anew, but TTL takes it when it would have
+            if not entry.added_since:  # a second time changes nothing, and so neither does its time
+                entry.gone_since = self.now  # its delay counts anew, but TTL takes it when it would have
+            entry.added_since = True
 
     @rule(max_items=st.integers(1, 5))
     def list_some(self, max_items: int) -> None:
@@ -139,6 +142,7 @@ class DSSetMachine(RuleBasedStateMachine):
             for item_id in ids:
                 self.model[item_id].gone_since = self.now
                 self.model[item_id].taken_at = self.now + DELAY
+                self.model[item_id].added_since = False
 
     @rule(item_id=IDS)
     def delete(self, item_id: str) -> None:

@@ -78,6 +78,15 @@ async def test_a_clock_that_lags_does_not_let_ttl_take_a_tombstone_early(
     assert document.get("expire_at") - clock.now() >= DAY - timedelta(seconds=1)
 
 
+async def test_nor_does_it_for_a_deleted_item_whose_listing_is_known(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    slow = DSSet(local_client.document("queues/1"), clock=ManualClock(clock.now() - timedelta(hours=5)))
+    await slow.delete(["a"], not_before=clock.now())
+    (document,) = [snapshot async for snapshot in local_client.collection_group("dsset").stream()]
+    assert document.get("expire_at") - clock.now() >= DAY
+
+
 async def test_a_late_add_in_a_transaction_leaves_the_token_so_that_a_resend_knows_its_own_work(
     emulator: Emulator, dsset: DSSet, local_client: AsyncClient, clock: ManualClock
 ) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.cloud.firestore import AsyncClient
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
 from eventbox.state_codec import StateCodec
@@ -215,4 +218,55 @@ async def test_sets_are_written_in_one_order_whatever_is_in_them() -> None:
 
 async def test_the_methods_want_a_loaded_state(to: Recipient) -> None:
     with pytest.raises(RuntimeError, match="load_state must come first"):
-        Changing(to, dict, None)._same_state({}, {})
+        Changing(to, dict, None)._unchanged({})
+
+
+class Aliased(BaseModel):
+    total: int = Field(0, alias="orderTotal")
+    count: int = Field(0, validation_alias=AliasChoices("n", "number"))
+
+
+async def test_a_field_is_stored_under_the_name_that_it_is_read_by(box: EventBox, to: Recipient) -> None:
+    await to.ref.set({"orderTotal": 5, "n": 1})
+    for _ in range(2):
+        await change(box, to, Aliased, lambda s: setattr(s, "total", s.total + 1))
+    stored = (await to.ref.get()).to_dict() or {}
+    assert {key: one for key, one in stored.items() if not key.startswith("eventbox_")} == {
+        "orderTotal": 7,
+        "n": 1,
+    }
+
+
+@dataclass
+class Rich:
+    day: date
+    at: time
+    took: timedelta
+    price: Decimal
+    key: UUID
+    path: PurePosixPath
+    counts: dict[int, int]
+    colors: dict[Color, int]
+
+
+async def test_what_firestore_has_no_value_for_is_stored_as_text_and_comes_back(
+    box: EventBox, to: Recipient
+) -> None:
+    rich = Rich(
+        date(2030, 1, 2), time(3, 4), timedelta(seconds=90), Decimal("1.10"), UUID(int=7), PurePosixPath("a/b"),
+        {1: 2}, {Color.RED: 3},
+    )  # fmt: skip
+    await box.process_batch(
+        to, Changing(to, Rich, lambda _: rich, initial=lambda: replace(rich, price=Decimal(0)))
+    )
+    loaded, _ = await Changing(to, Rich, None).load_state()
+    assert loaded == rich
+
+
+def test_a_dataclass_with_fields_that_cannot_be_loaded_is_refused(to: Recipient) -> None:
+    @dataclass
+    class Counter:
+        total: int = field(default=0, init=False)
+
+    with pytest.raises(TypeError, match="total of Counter have init=False"):
+        Changing(to, Counter, None)

@@ -178,3 +178,17 @@ async def test_it_begins_no_batch_that_would_end_after_the_deadline(
 async def test_bad_bounds_are_refused(box: EventBox, to: Recipient, arguments: Any, error: Any) -> None:
     with pytest.raises(error):
         await box.drain(to, Recording(to), **arguments)
+
+
+async def test_what_a_batch_emits_to_its_own_recipient_is_drained_too(box: EventBox, to: Recipient) -> None:
+    await fill(box, to, 2)
+    emitted: list[int] = []
+
+    async def again(transaction: Transaction) -> None:
+        if not emitted:
+            emitted.append(1)
+            await box.emit(b"", to, id="again", transaction=transaction)
+
+    processor = Deciding(to, lambda events, s: Mutation([Transition(s, events=events, side_effect=again)]))
+    assert await box.drain(to, processor) == DrainReport(2, 3, contended=False, drained=True)
+    assert await box.list_events(to) == []

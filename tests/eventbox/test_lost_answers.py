@@ -91,6 +91,7 @@ async def test_so_does_one_that_saves_the_state_alone(
 async def test_one_that_nothing_can_tell_of_is_an_unknown_outcome_and_not_done_twice(
     box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient, when: Any
 ) -> None:
+    await to.ref.set({"n": 1})
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when=when))
     transition = lambda state: Transition(state, side_effect=counting(local_client), post_process=done)  # noqa: E731
     with pytest.raises(UnknownOutcomeError):
@@ -201,3 +202,31 @@ async def test_a_server_transaction_that_was_aborted_after_all_is_contention(
     with pytest.raises(ContentionError):
         await while_advancing(clock, box.process_batch(to, Deciding(to, decide)))
     assert await effects(local_client) == 0
+
+
+async def test_an_application_that_overwrote_the_document_leaves_an_unknown_outcome(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
+) -> None:
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    transition = Transition({"n": 1}, side_effect=counting(local_client))
+    lost = asyncio.create_task(box.process_batch(to, Deciding(to, lambda *_: Mutation([transition]))))
+    await sent(emulator, "Commit")
+    await to.ref.set({"n": 5})
+    with pytest.raises(UnknownOutcomeError):
+        await while_advancing(clock, lost)
+    assert await effects(local_client) == 1
+
+
+async def test_an_application_that_only_touched_the_document_makes_it_contention(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
+) -> None:
+    await box.process_batch(to, Deciding(to, lambda *_: Mutation([Transition({"n": 1})])))
+    emulator.counts.reset()
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    lost = asyncio.create_task(
+        box.process_batch(to, Deciding(to, lambda *_: Mutation([Transition({"n": 2})])))
+    )
+    await sent(emulator, "Commit")
+    await to.ref.update({"seen": True})
+    with pytest.raises(ContentionError):
+        await while_advancing(clock, lost)

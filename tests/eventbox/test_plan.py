@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,13 @@ async def post_process() -> None: ...
 
 
 def planned(mutation: object, state: Any = "loaded", events: tuple[Event, ...] = (A, B)) -> Any:
-    return plan(events, state, mutation, same=operator.is_, source="P.prepare_mutation")
+    return plan(
+        events,
+        mutation,
+        unchanged=partial(operator.is_, state),
+        same=operator.is_,
+        source="P.prepare_mutation",
+    )
 
 
 @pytest.mark.parametrize("mutation", [None, [], "x", Transition("s")])
@@ -103,3 +110,10 @@ def test_garbage_is_kept_in_order() -> None:
 def test_an_equal_event_that_is_not_the_same_object_is_from_the_batch() -> None:
     copy = event("a")
     assert planned(Mutation([Transition("s", events=[copy])])).transitions[0].events == [copy]
+
+
+def test_a_loaded_state_that_was_changed_in_place_is_compared_with_what_was_loaded_only_at_first() -> None:
+    changed, fresh = {"n": 2}, {"n": 1}
+    mutation = Mutation([Transition(changed), Transition(fresh)])
+    kept = plan((), mutation, unchanged=fresh.__eq__, same=operator.eq, source="P").transitions
+    assert kept == tuple(mutation.transitions)

@@ -398,3 +398,22 @@ async def test_a_processor_without_prepare_mutation_says_what_is_missing(
         await box.process_batch(to, Forgetful(to, dict))
     with pytest.raises(TypeError, match="object is no Processor: it lacks load_state"):
         await box.process_batch(to, object())  # type: ignore[arg-type]
+
+
+async def test_a_state_changed_in_place_together_with_a_skip_is_an_error_and_changes_nothing(
+    box: EventBox, to: Recipient
+) -> None:
+    await emit(box, to, "a", "b")
+
+    async def skip(transaction: Transaction) -> None:
+        raise SkipTransition
+
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        state["n"] = state.get("n", 0) + 1
+        return Mutation(
+            [Transition(state, events=events[:1]), Transition(state, events=events[1:], side_effect=skip)]
+        )
+
+    with pytest.raises(ValueError, match="changed the loaded state in place"):
+        await box.process_batch(to, Deciding(to, decide))
+    assert await outstanding(box, to) == {"a", "b"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from eventbox import (
     UnknownOutcomeError,
 )
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
+from tests.advancing import sent, while_advancing
 
 
 async def test_it_returns_what_the_function_returned(box: EventBox) -> None:
@@ -278,17 +279,106 @@ async def test_a_lost_answer_is_resolved_where_a_second_commit_would_do_no_harm(
 ) -> None:
     box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
 
-    async def create(transaction: Transaction) -> None:
-        transaction.create(ref, {"n": 1})
-
     async def read_and_increment(transaction: Transaction) -> None:
         await ref.get(transaction=transaction)
-        transaction.update(ref, {"n": Increment(1)})
+        transaction.set(ref, {"n": Increment(1)}, merge=True)
 
-    for body in (create, read_and_increment):
-        emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
-        await while_advancing(clock, box.run_in_transaction(body))
-    assert (await ref.get()).to_dict() == {"n": 2}
+    async def delete(transaction: Transaction) -> None:
+        transaction.delete(ref, option=local_client.write_option(last_update_time=snapshot.update_time))
+
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    await while_advancing(clock, box.run_in_transaction(read_and_increment))
+    snapshot = await ref.get()
+    assert snapshot.to_dict() == {"n": 1}
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    await while_advancing(clock, box.run_in_transaction(delete))
+    assert not (await ref.get()).exists
+
+
+async def test_a_create_is_not_sent_again_since_somebody_may_have_deleted_what_it_made(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = EventBox(local_client, clock=clock), local_client.document("jobs/1")
+
+    async def create(transaction: Transaction) -> None:
+        transaction.create(ref, {})
+        transaction.set(local_client.document("jobs/count"), {"n": Increment(1)}, merge=True)
+
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    creating = asyncio.create_task(box.run_in_transaction(create))
+    await sent(emulator, "Commit")
+    await ref.delete()
+    with pytest.raises(UnknownOutcomeError):
+        await while_advancing(clock, creating)
+    assert (await local_client.document("jobs/count").get()).to_dict() == {"n": 1}
+
+
+async def test_a_spent_transaction_that_answers_aborted_is_an_unknown_outcome_and_not_run_again(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
+
+    async def increment(transaction: Transaction) -> None:
+        await ref.get(transaction=transaction)
+        transaction.set(ref, {"n": Increment(1)}, merge=True)
+
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED"))
+    with pytest.raises(UnknownOutcomeError):
+        await while_advancing(clock, box.run_in_transaction(increment))
+    assert (await ref.get()).to_dict() == {"n": 1}
+
+
+async def test_a_lost_answer_of_a_transaction_that_wrote_nothing_runs_it_again(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
+
+    async def read(transaction: Transaction) -> bool:
+        return bool((await ref.get(transaction=transaction)).exists)
+
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    assert await while_advancing(clock, box.run_in_transaction(read)) is False
+
+
+async def test_a_cancelled_commit_leaves_no_locks(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = (
+        EventBox(local_client, clock=clock, concurrency="pessimistic"),
+        local_client.document("cells/1"),
+    )
+
+    async def body(transaction: Transaction) -> None:
+        await ref.get(transaction=transaction)
+        transaction.set(ref, {"n": 1})
+
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(hours=1)))
+    committing = asyncio.create_task(box.run_in_transaction(body))
+    await sent(emulator, "Commit")
+    committing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await committing
+    assert emulator.counts.rpcs["Rollback"] == 1
+    await ref.set({"n": 2}, retry=None, timeout=1.0)
+
+
+async def test_what_is_written_while_the_commit_is_under_way_is_refused(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
+    kept: list[Transaction] = []
+
+    async def body(transaction: Transaction) -> None:
+        kept.append(transaction)
+        transaction.set(ref, {"n": 1})
+
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=1)))
+    committing = asyncio.create_task(box.run_in_transaction(body))
+    await sent(emulator, "Commit")
+    with pytest.raises(TransactionEndedError, match="sent to be committed"):
+        kept[0].set(ref, {"n": 2})
+    await while_advancing(clock, committing)
 
 
 async def test_bad_arguments_are_refused(box: EventBox, client: AsyncClient) -> None:
