@@ -163,7 +163,7 @@ class Batch(Generic[S]):
                 raise transaction._aborted
         except BaseException as error:
             aborted = transaction._aborted
-            await transaction._end("rolled back")
+            await transaction._end("rolled back" if aborted is None else "aborted")
             if aborted is not None and isinstance(error, Exception):
                 raise ContentionError(
                     f"Firestore aborted a read in the transaction: {aborted.message}"

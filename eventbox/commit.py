@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any
@@ -80,7 +81,7 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
         if error.grpc_status_code in LOST:
             response = await _find_out(transaction, writes, error, resolve)
         else:
-            await transaction._end("refused")
+            await transaction._end("aborted" if isinstance(error, Aborted) else "refused")
             raise await _refusal(transaction, error) from error
     except BaseException:  # cancelled: whatever becomes of the commit, its locks must not stay
         await transaction._end("abandoned")
@@ -113,7 +114,8 @@ async def _find_out(
                 aborted = isinstance(error, Aborted)
                 break
         if resolve is not None:
-            outcome = await resolve()
+            with suppress(GoogleAPICallError):  # the outage goes on: nobody knows
+                outcome = await resolve()
         if outcome is Outcome.PENDING and aborted:
             outcome = Outcome.NEVER  # an aborted transaction will not be carried out any more
     if outcome is Outcome.DONE:

@@ -170,7 +170,7 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         if self._ended not in ("", COMMITTING):
             return
         self._ended = how
-        if self._server_id and how not in ("committed", "refused") and self._aborted is None:
+        if self._server_id and how not in ("committed", "aborted"):
             # shielded: whoever is cancelled must not leave locks behind
             await asyncio.shield(asyncio.ensure_future(self._roll_back()))
 

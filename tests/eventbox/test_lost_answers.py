@@ -230,3 +230,17 @@ async def test_an_application_that_only_touched_the_document_makes_it_contention
     await to.ref.update({"seen": True})
     with pytest.raises(ContentionError):
         await while_advancing(clock, lost)
+
+
+async def test_an_outage_that_reaches_the_reads_is_an_unknown_outcome_too(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
+) -> None:
+    await box.emit(b"", to, id="x")
+
+    async def break_down(transaction: Transaction) -> None:
+        emulator.faults.add(Fault(error="UNAVAILABLE", times=None))
+
+    with pytest.raises(UnknownOutcomeError):
+        await while_advancing(
+            clock, box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=break_down)))
+        )

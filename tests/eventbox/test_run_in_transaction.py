@@ -142,6 +142,7 @@ async def test_a_failed_precondition_is_raised_as_google_raises_it_and_not_retri
     with pytest.raises(NotFound):
         await box.run_in_transaction(update)
     assert runs == [1, 1]
+    await client.document("cells/2").set({})  # no lock was left
 
 
 @pytest.mark.parametrize("rpc", ["Commit", "BatchGetDocuments"])
