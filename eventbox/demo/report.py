@@ -101,7 +101,7 @@ async def _show_bars(progress: Progress, console: Console) -> None:
         finally:
             bars.update(emitted, completed=progress.emitted)
             bars.update(processed, completed=progress.processed)
-            bars.update(contended, completed=progress.contended, total=max(progress.contended, 1))
+            bars.update(contended, completed=progress.contended, total=progress.contended)
 
 
 async def _show_lines(progress: Progress, console: Console) -> None:
