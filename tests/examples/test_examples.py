@@ -26,8 +26,7 @@ def run(path: Path) -> str:
 
 
 def test_the_readmes_example_is_the_one_in_the_folder() -> None:
-    example = (ROOT / "examples" / "orders.py").read_text()
-    assert python_blocks("README.md")[0] in example
+    assert python_blocks("README.md")[0] == (ROOT / "examples" / "orders.py").read_text()
 
 
 def test_the_orders_example_pays_each_delivery_once() -> None:
