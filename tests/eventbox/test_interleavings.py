@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,20 +127,22 @@ async def test_a_batch_that_decided_on_a_missing_document_does_not_commit_once_t
 async def test_a_processor_that_serves_two_batches_at_once_does_not_mix_what_they_loaded(
     box: EventBox, to: Recipient, client: AsyncClient
 ) -> None:
+    """A loads; the application changes the document; B loads by the same processor; A decided on what it had loaded."""
     await client.document("orders/1").set({"n": 0})
     await box.emit(b"", to, id="a")
-    inner: list[Any] = []
+    loads: list[int] = []
 
-    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
-        async def overtake(transaction: Transaction) -> None:
-            if not inner:
-                inner.append(None)
-                # same eversion, but the document has changed: the outer batch decided on the old one
-                await client.document("orders/1").set({"n": 100})
-                inner.append(await processor.load_state())
+    class Shared(Deciding):
+        async def prepare_mutation(self, events: Sequence[Event], state: Any) -> Mutation[Any]:
+            loads.append(state["n"])
+            if len(loads) == 1:
+                await client.document("orders/1").set({"n": 100})  # and the eversion is the same
+                # a task of its own has a batch of its own, as a second request has
+                await asyncio.create_task(box.process_batch(to, self))
+                return Mutation([Transition({"n": state["n"] + 1}, events=events)])
+            return Mutation()
 
-        return Mutation([Transition({"n": state["n"] + 1}, events=events, side_effect=overtake)])
-
-    processor = Deciding(to, decide)
     with pytest.raises(ContentionError):
-        await box.process_batch(to, processor)
+        await box.process_batch(to, Shared(to, lambda *_: Mutation()))
+    assert loads == [0, 100]
+    assert (await client.document("orders/1").get()).to_dict() == {"n": 100}

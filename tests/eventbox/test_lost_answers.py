@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import Aborted
 from google.cloud.firestore import AsyncClient, Increment
 
 from emulator.firestore import Emulator, Fault
@@ -244,3 +246,18 @@ async def test_an_outage_that_reaches_the_reads_is_an_unknown_outcome_too(
         await while_advancing(
             clock, box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=break_down)))
         )
+
+
+async def test_an_aborted_read_that_a_side_effect_swallows_is_contention_all_the_same(
+    box: EventBox, to: Recipient, emulator: Emulator, local_client: AsyncClient
+) -> None:
+    await box.emit(b"", to, id="x")
+
+    async def careless(transaction: Transaction) -> None:
+        emulator.faults.add(Fault(rpc="BatchGetDocuments", error="ABORTED"))
+        with suppress(Aborted):
+            await local_client.document("other/1").get(transaction=transaction)
+
+    with pytest.raises(ContentionError):
+        await box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=careless)))
+    assert [event.id for event in await box.list_events(to)] == ["x"]

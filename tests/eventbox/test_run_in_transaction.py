@@ -201,6 +201,24 @@ async def test_a_first_read_whose_answer_was_lost_leaves_no_lock_against_our_own
     emulator.faults.add(Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", when=when))
     await while_advancing(clock, box.run_in_transaction(body))
     assert (await ref.get()).to_dict() == {"n": 1}
+    # the second try begins apart: were its answer lost too, what it left behind would hold no locks
+    assert emulator.counts.rpcs["BeginTransaction"] == 1
+
+
+async def test_one_that_is_tried_again_asks_for_its_place_in_line(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box, ref = EventBox(local_client, clock=clock), local_client.document("cells/1")
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def body(transaction: Transaction) -> None:
+        await ref.get(transaction=transaction)
+        seen.append((transaction._options.read_write.retry_transaction, transaction._server_id))
+        transaction.set(ref, {"n": 1})
+
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED"))
+    await while_advancing(clock, box.run_in_transaction(body))
+    assert [retried for retried, _ in seen] == [b"", seen[0][1]]
 
 
 async def test_later_reads_are_retried(
