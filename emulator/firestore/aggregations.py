@@ -12,12 +12,13 @@ from emulator.firestore import protos
 from emulator.firestore.field_paths import Path, get_field, parse_field_path
 from emulator.firestore.status import Status
 from emulator.firestore.values import is_number
+from emulator.firestore.versions import Version
 
 _MAX_INT, _MIN_INT = (1 << 63) - 1, -(1 << 63)
 _MAX_AGGREGATIONS = 5
 
 
-def aggregate(aggregations: Any, documents: Sequence[Any]) -> Any:
+def aggregate(aggregations: Any, documents: Sequence[Version]) -> Any:
     """The AggregationResult; INVALID_ARGUMENT where an aggregation is malformed."""
     if not 1 <= len(aggregations) <= _MAX_AGGREGATIONS:
         raise Status(
@@ -33,10 +34,12 @@ def aggregate(aggregations: Any, documents: Sequence[Any]) -> Any:
         if alias in result.aggregate_fields:
             raise Status(StatusCode.INVALID_ARGUMENT, f"The alias {alias!r} is used twice.")
         result.aggregate_fields[alias].CopyFrom(_value(aggregation, documents))
+    for document in documents:
+        document.forget()
     return result
 
 
-def _value(aggregation: Any, documents: Sequence[Any]) -> Any:
+def _value(aggregation: Any, documents: Sequence[Version]) -> Any:
     match aggregation.WhichOneof("operator"):
         case "count":
             count = len(documents)
@@ -55,8 +58,8 @@ def _value(aggregation: Any, documents: Sequence[Any]) -> Any:
     raise Status(StatusCode.INVALID_ARGUMENT, "An aggregation must be one of count, sum and avg.")
 
 
-def _numbers(documents: Sequence[Any], path: Path) -> list[int | float]:
-    values = (get_field(document.fields, path) for document in documents)
+def _numbers(documents: Sequence[Version], path: Path) -> list[int | float]:
+    values = (get_field(document.message.fields, path) for document in documents)
     return [
         getattr(value, value.WhichOneof("value_type"))
         for value in values

@@ -14,7 +14,8 @@ from emulator.firestore.status import Status
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.writes import apply_write, target, timestamp
+from emulator.firestore.versions import timestamp
+from emulator.firestore.writes import apply_write, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +61,28 @@ class Committer:
                 self._transactions.finish(transaction)
             self._locks.written(names)
 
-    async def expire(self, name: str, now_us: int) -> None:
-        """Delete a document whose time is up, unless a later version says otherwise."""
+    def expire(self, name: str, now_us: int) -> None:
+        """Delete a document whose time is up, unless a later version says otherwise, or a transaction holds it."""
         document = self._store.latest(name)
-        expires_us = None if document is None else self._ttl.expires_us(document)
-        if expires_us is not None and expires_us <= now_us:
-            self._store.put(name, document, None, self._store.commit_time())
-            self._counts.deletes += 1
+        expires_us = None if document is None else self._ttl.expires_us(document.message)
+        if expires_us is None or expires_us > now_us:
+            return
+        change: dict[str, Change] = {name: (document, None)}
+        if not self._locks.may_write([name], lambda: change):
+            self._ttl.later(name, expires_us)
+            return
+        self._store.commit(change, self._store.commit_time())
+        self._counts.deletes += 1
+        self._locks.written([name])
 
     def _apply(self, names: Sequence[str], writes: Sequence[Any]) -> Committed:
         now_us = self._store.commit_time()
         changed, results = self._changes(names, writes, now_us)
-        for name, (before, after) in changed.items():
-            self._store.put(name, before, after, now_us)
-            if after is not None:
-                self._ttl.written(after)
+        if self._ttl:
+            for _, after in changed.values():
+                if after is not None:
+                    self._ttl.written(after.message)
+        self._store.commit(changed, now_us)
         deletes = sum(write.WhichOneof("operation") == "delete" for write in writes)
         self._counts.deletes += deletes
         self._counts.writes += len(writes) - deletes
@@ -113,7 +121,8 @@ class Committer:
         if any(self._store.changed_at(name) > snapshot_us for name in transaction.read):
             raise aborted()
         if transaction.queries:
-            for change in self._store.changes_since(snapshot_us):
-                name = (change[0] if change[1] is None else change[1]).name  # type: ignore[union-attr]
-                if any(touches(query, name, change) for query in transaction.queries):
-                    raise aborted()
+            for query in transaction.queries:
+                for change in self._store.changes_since(query, snapshot_us):
+                    name = (change[0] if change[1] is None else change[1]).name  # type: ignore[union-attr]
+                    if touches(query, name, change):
+                        raise aborted()

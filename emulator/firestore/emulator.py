@@ -35,7 +35,8 @@ class Emulator:
             ...                                          # the same data for FIRESTORE_EMULATOR_HOST=address
 
     Args:
-        data_dir: where to keep the data. Not available yet; the data live as long as the object.
+        data_dir: a folder that keeps the data, made where it is missing, for one emulator at a time; None: they live
+            as long as the object.
         concurrency: how transactions are kept apart that do not say so themselves.
         enforce_indexes: whether a query needs its composite index, as in production. Not available yet.
         indexes: a `firestore.indexes.json`, for its TTL policies.
@@ -44,7 +45,8 @@ class Emulator:
 
     Raises:
         NotImplementedError: an argument asks for what is not available yet.
-        ValueError: another argument is none of those it may be, or the file of indexes is none.
+        ValueError: another argument is none of those it may be, the data folder cannot be used (or is in use), or the
+            file of indexes is none.
     """
 
     def __init__(
@@ -57,15 +59,15 @@ class Emulator:
         clock: Clock | None = None,
         seed: int = 0,
     ) -> None:
-        if data_dir is not None:
-            raise NotImplementedError("data_dir is not available yet: the data are kept in memory only")
         if enforce_indexes:
             raise NotImplementedError("enforce_indexes is not available yet: every query has its index here")
         if concurrency not in ("pessimistic", "optimistic"):
             raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
         self.clock: Any = clock or SystemClock()
         self.faults = Faults()
-        self._service = Service(clock=self.clock, concurrency=concurrency, indexes=indexes, seed=seed)
+        self._service = Service(
+            clock=self.clock, data_dir=data_dir, concurrency=concurrency, indexes=indexes, seed=seed
+        )
         self._front = Front(self._service, self.clock, self.faults)
 
     @property
@@ -105,6 +107,11 @@ class Emulator:
         """
         with self._service.lock:
             self._service.tick()
+
+    def close(self) -> None:
+        """Let go of the data folder, so that another emulator can take it; without one, there is no need to."""
+        with self._service.lock:
+            self._service.close()
 
     def clear(self) -> None:
         """Delete all data, end all transactions, and forget all faults; the counters stay."""

@@ -17,6 +17,9 @@ MAX_FIELD_DEPTH = 20
 MAX_FIELD_NAME_BYTES = 1_500
 MAX_TRANSFORMS = 500
 
+_MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
+"""0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of a Timestamp."""
+
 _SURELY_SMALL = MAX_DOCUMENT_BYTES // 4
 """A document whose encoding has fewer bytes cannot be over the limit: the reckoning never triples it."""
 
@@ -30,7 +33,10 @@ def check_request(request: Any) -> None:
 
 
 def check_document(document: Any) -> None:
-    """INVALID_ARGUMENT for a document that is too large or nested too deep, or has a bad field name."""
+    """INVALID_ARGUMENT for a document that is too large or nested too deep, or has a bad field name or value.
+
+    Cuts its timestamps to microseconds, as they are stored.
+    """
     _check_fields(document.fields, 1)
     if document.ByteSize() < _SURELY_SMALL:
         return
@@ -68,6 +74,17 @@ def _check_value(value: Any, depth: int) -> None:
                 if element.WhichOneof("value_type") == "array_value":
                     raise _invalid("Cannot convert an array value in an array value.")
                 _check_value(element, depth + 1)
+        case "timestamp_value":
+            moment = value.timestamp_value
+            if not (_MIN_SECONDS <= moment.seconds <= _MAX_SECONDS and 0 <= moment.nanos < 1_000_000_000):
+                raise _invalid("A timestamp must lie in the years 1 to 9999.")
+            moment.nanos -= moment.nanos % 1_000
+        case "geo_point_value":
+            point = value.geo_point_value
+            if not (-90 <= point.latitude <= 90 and -180 <= point.longitude <= 180):
+                raise _invalid(
+                    "A geo point must have a latitude of -90 to 90 degrees and a longitude of -180 to 180 degrees."
+                )
 
 
 def _invalid(message: str) -> Status:

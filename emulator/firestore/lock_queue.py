@@ -169,8 +169,8 @@ def touches(query: Query, name: str, change: Change) -> bool:
     if not query.covers(name):
         return False
     before, after = change
-    matched = before is not None and query.matches(before)
-    return matched or (after is not None and query.matches(after))
+    matched = before is not None and query.matches(before.message)
+    return matched or (after is not None and query.matches(after.message))
 
 
 def _apart(one: Request, other: Request) -> bool:

@@ -12,6 +12,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -19,11 +20,13 @@ from sortedcontainers import SortedList
 
 from emulator.firestore.field_paths import get_field
 from emulator.firestore.query import Query
+from emulator.firestore.query_filters import NAME
 from emulator.firestore.query_plan import IndexShape, Scan, scans
 from emulator.firestore.values import sort_key
+from emulator.firestore.versions import Version
 
 Entry = tuple[bytes, str]
-Found = tuple[bytes, Any]
+Found = tuple[bytes, Version]
 """The keys of a query's orders, and the document that has them."""
 
 
@@ -33,8 +36,14 @@ class _Index:
     query: Query  # one that asks the same documents, to tell which belong here
     entries: Any = field(default_factory=SortedList)
 
-    def keys(self, document: Any) -> Iterable[bytes]:
+    @cached_property
+    def of_names(self) -> bool:
+        """Whether a document's name is all that its key is made of."""
+        return self.shape.array is None and all(column.path == NAME for column in self.shape.columns)
+
+    def keys(self, version: Version) -> Iterable[bytes]:
         """The document's keys; none where it lacks a field, and one an element where there is an array."""
+        document: Any = version if self.of_names else version.message
         parts = [column.key(document) for column in self.shape.columns]
         if None in parts:
             return ()
@@ -49,10 +58,10 @@ class _Index:
 class QueryRun:
     """What a query found, in order, not projected; and how many documents its offset skipped."""
 
-    documents: list[Any]
+    documents: list[Version]
     skipped: int
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Version]:
         return iter(self.documents)
 
 
@@ -60,7 +69,9 @@ class OrderedIndexes:
     """All the indexes of an engine."""
 
     def __init__(
-        self, documents_below: Callable[[Query], Iterable[Any]], document: Callable[[str], Any | None]
+        self,
+        documents_below: Callable[[Query], Iterable[Version]],
+        document: Callable[[str], Version | None],
     ) -> None:
         self._documents_below = documents_below
         self._document = document
@@ -68,26 +79,30 @@ class OrderedIndexes:
         self._of_collection: defaultdict[str, list[_Index]] = defaultdict(list)
         self._of_groups: list[_Index] = []
 
-    def clear(self) -> None:
-        self._indexes.clear()
-        self._of_collection.clear()
-        self._of_groups.clear()
+    def clear(self, collection: str) -> None:
+        """Forget all documents of a collection, which are being deleted at once."""
+        for index in self._of_collection.pop(collection, ()):
+            del self._indexes[index.shape]
+        for index in [one for one in self._of_groups if one.query.covers(f"{collection}/x")]:
+            self._of_groups.remove(index)
+            del self._indexes[index.shape]
 
-    def update(self, old: Any | None, new: Any | None) -> None:
-        """Keep the indexes up with one document's change."""
-        name = (old if new is None else new).name  # type: ignore[union-attr]
-        for index in self._of_collection.get(name.rpartition("/")[0], ()):
-            _move(index, name, old, new)
+    def update(self, old: Version | None, new: Version) -> None:
+        """Keep the indexes up with one document's next version."""
+        before = None if old is None or old.data is None else old
+        after = None if new.data is None else new
+        for index in self._of_collection.get(new.name.rpartition("/")[0], ()):
+            _move(index, new.name, before, after)
         for index in self._of_groups:
-            if index.query.covers(name):
-                _move(index, name, old, new)
+            if index.query.covers(new.name):
+                _move(index, new.name, before, after)
 
-    def run(self, query: Query, changed: Mapping[str, Any | None] | None = None) -> QueryRun:
+    def run(self, query: Query, changed: Mapping[str, Version | None] | None = None) -> QueryRun:
         """Run a query on the latest documents, or on those of the past.
 
         `changed` maps the names of the documents that are different now to what they were then (None: absent).
         """
-        found: list[Any] = []
+        found: list[Version] = []
         skipped = 0
         if query.limit == 0:
             return QueryRun(found, skipped)
@@ -101,30 +116,34 @@ class OrderedIndexes:
                 break
         return QueryRun(found, skipped)
 
-    def _stream(self, query: Query, scan: Scan, changed: Mapping[str, Any | None]) -> Iterator[Found]:
+    def _stream(self, query: Query, scan: Scan, changed: Mapping[str, Version | None]) -> Iterator[Found]:
         """What a scan gives, in order: the entries of today but for what has changed, and those of the past."""
         index = self._index(query, scan.shape)
-        entries: Iterable[tuple[bytes, Any]] = self._entries(index, scan, changed)
+        entries: Iterable[Found] = self._entries(index, scan, changed)
         if changed:
             entries = heapq.merge(entries, _past(query, index, scan, changed), key=itemgetter(0))
         matches = query.condition.matches
-        for key, document in entries:
-            if scan.exact or matches(document):
-                yield key[scan.head :], document
+        for key, version in entries:
+            if scan.exact:
+                yield key[scan.head :], version
+                continue
+            matched = matches(version.message)
+            version.forget()
+            if matched:
+                yield key[scan.head :], version
 
-    def _entries(
-        self, index: _Index, scan: Scan, changed: Mapping[str, Any | None]
-    ) -> Iterator[tuple[bytes, Any]]:
+    def _entries(self, index: _Index, scan: Scan, changed: Mapping[str, Version | None]) -> Iterator[Found]:
         for key, name in index.entries.irange((scan.low, ""), (scan.high, ""), inclusive=(True, False)):
             if name not in changed:
-                yield key, self._document(name)
+                version = self._document(name)
+                assert version is not None
+                yield key, version
 
     def _index(self, query: Query, shape: IndexShape) -> _Index:
         index = self._indexes.get(shape)
         if index is None:
             index = self._indexes[shape] = _Index(shape, query)
-            for_all = ((document.name, index.keys(document)) for document in self._documents_below(query))
-            index.entries.update((key, name) for name, keys in for_all for key in keys)
+            index.entries.update(_entries_of(index, self._documents_below(query)))
             if query.all_descendants or not query.collection_id:
                 self._of_groups.append(index)
             else:
@@ -132,7 +151,14 @@ class OrderedIndexes:
         return index
 
 
-def _move(index: _Index, name: str, old: Any | None, new: Any | None) -> None:
+def _entries_of(index: _Index, versions: Iterable[Version]) -> Iterator[Entry]:
+    for version in versions:
+        for key in index.keys(version):
+            yield key, version.name
+        version.forget()
+
+
+def _move(index: _Index, name: str, old: Version | None, new: Version | None) -> None:
     before = () if old is None else index.keys(old)
     after = () if new is None else index.keys(new)
     if before == after:
@@ -145,7 +171,7 @@ def _move(index: _Index, name: str, old: Any | None, new: Any | None) -> None:
             index.entries.add((key, name))
 
 
-def _merge(streams: list[Iterator[Found]]) -> Iterator[Any]:
+def _merge(streams: list[Iterator[Found]]) -> Iterator[Version]:
     """The documents of all streams in order, each once: equal keys are those of one document."""
     if len(streams) == 1:
         for _, document in streams[0]:
@@ -158,7 +184,7 @@ def _merge(streams: list[Iterator[Found]]) -> Iterator[Any]:
         last = key
 
 
-def _past(query: Query, index: _Index, scan: Scan, changed: Mapping[str, Any | None]) -> list[Found]:
+def _past(query: Query, index: _Index, scan: Scan, changed: Mapping[str, Version | None]) -> list[Found]:
     """The entries of documents as they were, where those lie in the range."""
     entries = [
         (key, document)

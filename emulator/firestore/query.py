@@ -12,6 +12,7 @@ from emulator.firestore.field_paths import Path, get_field, parse_field_path, se
 from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
 from emulator.firestore.status import Status
 from emulator.firestore.values import invert, name_key, sort_key
+from emulator.firestore.versions import Version
 
 _DESCENDING = protos.StructuredQuery.Direction.DESCENDING
 
@@ -67,22 +68,36 @@ class Query:
             document
         )
 
-    def project(self, document: Any) -> Any:
-        """The document, or a copy that has the selected fields only."""
-        return document if self.projection is None else masked(document, self.projection)
+    def project(self, version: Version) -> bytes:
+        """The encoded document, or what is selected of it."""
+        assert version.data is not None
+        return version.data if self.projection is None else masked(version, self.projection)
+
+    def cursor_behind(self, version: Version) -> Any:
+        """A cursor right behind a document, as `start_at` takes it."""
+        cursor = protos.Cursor(before=False)
+        for order in self.orders:
+            if order.path == NAME:
+                cursor.values.add(reference_value=version.name)
+            else:
+                cursor.values.add().CopyFrom(get_field(version.message.fields, order.path))
+        version.forget()
+        return cursor
 
 
-def masked(document: Any, paths: tuple[Path, ...]) -> Any:
-    """A copy of a document with these fields only."""
-    copy = protos.Document(name=document.name)
-    if document.HasField("create_time"):  # one that exists only as a parent has no times
-        copy.create_time.CopyFrom(document.create_time)
-        copy.update_time.CopyFrom(document.update_time)
+def masked(version: Version, paths: tuple[Path, ...]) -> bytes:
+    """The encoded document with these fields only."""
+    document = version.message
+    copy = protos.Document(
+        name=document.name, create_time=document.create_time, update_time=document.update_time
+    )
     for path in paths:
         value = get_field(document.fields, path)
         if value is not None:
             set_field(copy.fields, path, value)
-    return copy
+    version.forget()
+    data: bytes = copy.SerializeToString()
+    return data
 
 
 def compile_query(parent: str, structured: Any) -> Query:

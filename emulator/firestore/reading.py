@@ -14,7 +14,7 @@ from emulator.firestore.query import Query
 from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import Transaction, TransactionManager
-from emulator.firestore.writes import microseconds, timestamp
+from emulator.firestore.versions import Version, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +46,40 @@ class Reader:
                 now_us = self._store.read_time()
                 if read_us > now_us:
                     raise Status(StatusCode.INVALID_ARGUMENT, "The read time is in the future.")
-                if read_us < self._store.oldest_us:
-                    raise Status(StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")
+                self._check_age(read_us)
                 return Consistency(read_us=read_us)
         return Consistency()
 
-    async def documents(self, names: Sequence[str], consistency: Consistency) -> tuple[list[Any | None], Any]:
-        """The documents of these names (None: there is none), and the read time."""
+    async def documents(
+        self, names: Sequence[str], consistency: Consistency
+    ) -> tuple[list[Version | None], int]:
+        """The documents of these names (None: there is none), and the read time in microseconds."""
         transaction = consistency.transaction
         if transaction is not None and transaction.pessimistic:
             await self._locks.read(transaction.owner, names)
             self._transactions.check(transaction)
-            return [self._store.latest(name) for name in names], timestamp(self._store.read_time())
+            return [self._store.latest(name) for name in names], self._store.read_time()
         read_us = self._read_us(consistency)
         if transaction is not None:
             transaction.read.update(names)
         if read_us is None:
-            return [self._store.latest(name) for name in names], timestamp(self._store.read_time())
-        return [self._store.at(name, read_us) for name in names], timestamp(read_us)
+            return [self._store.latest(name) for name in names], self._store.read_time()
+        return [self._store.at(name, read_us) for name in names], read_us
 
-    async def query(self, query: Query, consistency: Consistency) -> tuple[QueryRun, Any]:
-        """What the query finds, and the read time."""
+    async def query(self, query: Query, consistency: Consistency) -> tuple[QueryRun, int]:
+        """What the query finds, and the read time in microseconds."""
         transaction = consistency.transaction
         if transaction is not None and transaction.pessimistic:
             await self._locks.read_query(transaction.owner, query)
             self._transactions.check(transaction)
-            return self._store.indexes.run(query), timestamp(self._store.read_time())
+            return self._store.indexes.run(query), self._store.read_time()
         read_us = self._read_us(consistency)
         if transaction is not None:
             transaction.queries.append(query)
         if read_us is None:
-            return self._store.indexes.run(query), timestamp(self._store.read_time())
-        changed = self._store.changed_since(read_us)
-        return self._store.indexes.run(query, changed), timestamp(read_us)
+            return self._store.indexes.run(query), self._store.read_time()
+        changed = self._store.changed_since(query, read_us)
+        return self._store.indexes.run(query, changed), read_us
 
     def _read_us(self, consistency: Consistency) -> int | None:
         """When to read at; None: now. A transaction reads everything as of its first read."""
@@ -87,4 +88,9 @@ class Reader:
             return consistency.read_us
         if transaction.snapshot_us is None:
             transaction.snapshot_us = self._store.read_time()
+        self._check_age(transaction.snapshot_us)
         return transaction.snapshot_us
+
+    def _check_age(self, read_us: int) -> None:
+        if read_us < self._store.oldest_us:
+            raise Status(StatusCode.FAILED_PRECONDITION, "The requested snapshot version is too old.")

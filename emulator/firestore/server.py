@@ -48,15 +48,16 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
 
 def _handlers(front: Front) -> Any:
     methods = {}
-    for rpc, (request, response) in UNARY.items():
-        methods[rpc] = grpc.unary_unary_rpc_method_handler(
-            _unary(front, rpc), request.FromString, response.SerializeToString
-        )
-    for rpc, (request, response) in STREAMING.items():
-        methods[rpc] = grpc.unary_stream_rpc_method_handler(
-            _stream(front, rpc), request.FromString, response.SerializeToString
-        )
+    for rpc, (request, _) in UNARY.items():
+        methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc), request.FromString, _encode)
+    for rpc, (request, _) in STREAMING.items():
+        methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc), request.FromString, _encode)
     return grpc.method_handlers_generic_handler(_SERVICE, methods)
+
+
+def _encode(response: Any) -> bytes:
+    data: bytes = response.SerializeToString()  # a message's, or that of one which is encoded already
+    return data
 
 
 class _NotThere(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only

@@ -21,14 +21,16 @@ from emulator.firestore.counts import Counts
 from emulator.firestore.document_lists import list_documents
 from emulator.firestore.field_paths import parse_field_path
 from emulator.firestore.index_definitions import IndexDefinitions
+from emulator.firestore.journal import Journal
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import compile_query, masked
 from emulator.firestore.reading import Consistency, Reader
+from emulator.firestore.responses import Encoded, found_by_name, found_by_query
 from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.waiter import run_through
+from emulator.firestore.versions import Version, timestamp
 
 UNARY: dict[str, tuple[Any, Any]] = {
     "BatchWrite": (protos.BatchWriteRequest, protos.BatchWriteResponse),
@@ -53,24 +55,35 @@ STREAMING: dict[str, tuple[Any, Any]] = {
 
 
 class Service:
-    """One engine, with any number of projects and databases in it."""
+    """One engine, with any number of projects and databases in it.
+
+    Raises:
+        ValueError: the data folder, or the file of indexes, cannot be used.
+    """
 
     def __init__(
         self,
         *,
         clock: Clock,
+        data_dir: Path | None = None,
         concurrency: str = "pessimistic",
         indexes: Path | None = None,
         seed: int = 0,
     ) -> None:
         self.lock = threading.RLock()
         self.counts = Counts()
-        self._store = Store(clock)
+        definitions = IndexDefinitions.load(indexes)
+        self._journal = None if data_dir is None else Journal(data_dir)
+        self._store = Store(clock, self._journal)
         self._locks = LockTable()
         self._transactions = TransactionManager(
             clock, self._locks, pessimistic=concurrency == "pessimistic", seed=seed
         )
-        self._ttl = TimeToLive(IndexDefinitions.load(indexes).ttl_fields)
+        self._ttl = TimeToLive(definitions.ttl_fields)
+        if self._ttl:
+            for version in self._store.documents():
+                self._ttl.written(version.message)
+                version.forget()
         self._committer = Committer(self._store, self._locks, self._transactions, self._ttl, self.counts)
         self._reader = Reader(self._store, self._locks, self._transactions)
         self._unary: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -108,17 +121,23 @@ class Service:
         self._transactions.expire()
         now_us = self._store.now_us()
         for name in self._ttl.due(now_us):
-            run_through(self._committer.expire(name, now_us))
+            self._committer.expire(name, now_us)
 
     def next_expiry(self) -> timedelta | None:
         """How long until a transaction expires, for whoever waits for one; None where there is none."""
         return self._transactions.next_expiry()
 
-    def clear(self) -> None:
-        """Delete everything, and end all transactions."""
-        self._transactions.clear()
-        self._store.clear()
-        self._ttl.clear()
+    def clear(self, database: str | None = None) -> None:
+        """Delete everything in a database, or in all, and end its transactions."""
+        self._transactions.clear(database)
+        self._store.clear(database)
+        if database is None:
+            self._ttl.clear()
+
+    def close(self) -> None:
+        """Let go of the data folder."""
+        if self._journal is not None:
+            self._journal.close()
 
     # Writing ----------------------------------------------------------------------------------------------
 
@@ -159,7 +178,7 @@ class Service:
         document = protos.Document(name=name, fields=request.document.fields)
         write = protos.Write(update=document, current_document=protos.Precondition(exists=False))
         await self._committer.commit(database, [write], None)
-        return self._masked(self._store.latest(name), request)
+        return self._answer(self._store.latest(name), request)
 
     async def _update_document(self, request: Any) -> Any:
         write = protos.Write(update=request.document)
@@ -168,7 +187,7 @@ class Service:
         if request.HasField("current_document"):
             write.current_document.CopyFrom(request.current_document)
         await self._committer.commit(names.database_of(request.document.name), [write], None)
-        return self._masked(self._store.latest(request.document.name), request)
+        return self._answer(self._store.latest(request.document.name), request)
 
     async def _delete_document(self, request: Any) -> Any:
         write = protos.Write(delete=request.name)
@@ -193,15 +212,16 @@ class Service:
         database = names.check_database(request.database)
         wanted = [names.check_document(name, database) for name in dict.fromkeys(request.documents)]
         consistency = self._reader.consistency(request, database)
-        documents, read_time = await self._reader.documents(wanted, consistency)
+        documents, read_us = await self._reader.documents(wanted, consistency)
         self.counts.reads += len(wanted)
+        read_time = timestamp(read_us)
+        encoded_time = read_time.SerializeToString()
         responses = list(_begun(consistency, protos.BatchGetDocumentsResponse))
         for name, document in zip(wanted, documents, strict=True):
             if document is None:
                 responses.append(protos.BatchGetDocumentsResponse(missing=name, read_time=read_time))
             else:
-                found = self._masked(document, request)
-                responses.append(protos.BatchGetDocumentsResponse(found=found, read_time=read_time))
+                responses.append(found_by_name(self._masked(document, request), encoded_time))
         return responses
 
     async def _get_document(self, request: Any) -> Any:
@@ -211,20 +231,20 @@ class Service:
         self.counts.reads += 1
         if document is None:
             raise Status(StatusCode.NOT_FOUND, f'Document "{request.name}" not found.')
-        return self._masked(document, request)
+        return self._answer(document, request)
 
     async def _run_query(self, request: Any) -> Iterable[Any]:
         database = names.check_parent(request.parent)
         query = compile_query(request.parent, request.structured_query)
         consistency = self._reader.consistency(request, database)
-        run, read_time = await self._reader.query(query, consistency)
+        run, read_us = await self._reader.query(query, consistency)
         self.counts.reads += max(1, len(run.documents) + run.skipped)
+        read_time = timestamp(read_us)
+        encoded_time = read_time.SerializeToString()
         responses = list(_begun(consistency, protos.RunQueryResponse))
         if run.skipped or not run.documents:
             responses.append(protos.RunQueryResponse(read_time=read_time, skipped_results=run.skipped))
-        responses.extend(
-            protos.RunQueryResponse(document=query.project(document), read_time=read_time) for document in run
-        )
+        responses.extend(found_by_query(query.project(document), encoded_time) for document in run)
         return responses
 
     async def _run_aggregation(self, request: Any) -> Iterable[Any]:
@@ -232,10 +252,10 @@ class Service:
         structured = request.structured_aggregation_query
         query = compile_query(request.parent, structured.structured_query)
         consistency = self._reader.consistency(request, database)
-        run, read_time = await self._reader.query(query, consistency)
+        run, read_us = await self._reader.query(query, consistency)
         self.counts.reads += max(1, -(-len(run.documents) // 1_000))
         result = aggregate(structured.aggregations, run.documents)
-        response = protos.RunAggregationQueryResponse(result=result, read_time=read_time)
+        response = protos.RunAggregationQueryResponse(result=result, read_time=timestamp(read_us))
         if consistency.began and consistency.transaction is not None:
             response.transaction = consistency.transaction.id
         return [response]
@@ -258,10 +278,15 @@ class Service:
             collection_ids=ids[:size], next_page_token=ids[size - 1] if len(ids) > size else ""
         )
 
+    def _answer(self, document: Version | None, request: Any) -> Encoded:
+        assert document is not None
+        return Encoded(self._masked(document, request))
+
     @staticmethod
-    def _masked(document: Any, request: Any) -> Any:
+    def _masked(document: Version, request: Any) -> bytes:
+        assert document.data is not None
         if not request.HasField("mask"):
-            return document
+            return document.data
         paths = (parse_field_path(path) for path in request.mask.field_paths)
         return masked(document, tuple(path for path in paths if path != ("__name__",)))
 

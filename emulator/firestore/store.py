@@ -1,24 +1,34 @@
 """The documents, in all their versions of the last hour.
 
-The latest version of each document lies in its collection. What it was before, and until when, lies in its history,
-so that a read in the past goes back from the latest. Commit times only rise, by a microsecond at least, and also
-above every read time that was given out: what was read at a time stays as it was at that time.
+Each collection has the latest version of its documents, chained to those before. Commit times only rise, by a
+microsecond at least, and also above every read time that was given out: what was read at a time stays as it was at
+that time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+
+from sortedcontainers import SortedDict
 
 from emulator.clock import Clock
+from emulator.firestore.collection import Collection, as_of
+from emulator.firestore.journal import Journal
 from emulator.firestore.names import collection_of
 from emulator.firestore.ordered_index import OrderedIndexes
 from emulator.firestore.query import Query
+from emulator.firestore.versions import Version
 
-Change = tuple[Any | None, Any | None]
+Change = tuple[Version | None, Version | None]
 """A document before and after."""
+
+HISTORY = timedelta(hours=1)
+"""For how long production keeps what was overwritten, unless point-in-time recovery is on."""
+
+_HISTORY_BYTES = 512 * 1024 * 1024
+_VERSION_BYTES = 200  # what an object, its name and its place in the logs take besides its data
 
 
 class Store:
@@ -26,17 +36,34 @@ class Store:
 
     Args:
         clock: where commit times come from.
+        journal: where commits are written to before they are told; None: nowhere.
         history: for how long what was overwritten can still be read.
+        history_bytes: how much of it is kept at most; beyond that, the oldest goes sooner.
     """
 
-    def __init__(self, clock: Clock, history: timedelta = timedelta(hours=1)) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal | None = None,
+        history: timedelta = HISTORY,
+        history_bytes: int = _HISTORY_BYTES,
+    ) -> None:
         self._clock = clock
+        self._journal = journal
         self._history_us = history // timedelta(microseconds=1)
-        self._collections: dict[str, dict[str, Any]] = {}
-        self._past: dict[str, list[tuple[int, Any | None]]] = {}  # until when, and what it was
-        self._log: deque[tuple[int, str]] = deque()
+        self._history_bytes = history_bytes
+        self._collections: SortedDict[str, Collection] = SortedDict()
+        self._log: deque[Collection] = (
+            deque()
+        )  # one for each version in the collections' logs, in order of time
+        self._past_bytes = 0
         self._last_us = 0
+        self._pruned_us = 0
         self.indexes = OrderedIndexes(self.documents_below, self.latest)
+        self.on_change: Callable[[str], None] | None = None
+        """Called with the path of each collection that a commit has changed, after it."""
+        if journal is not None:
+            self._load(journal)
 
     def now_us(self) -> int:
         """The clock's time in microseconds since the epoch."""
@@ -55,110 +82,170 @@ class Store:
     @property
     def oldest_us(self) -> int:
         """The earliest time that can be read at."""
-        return self._last_us - self._history_us
+        return max(self._last_us - self._history_us, self._pruned_us)
 
-    def latest(self, name: str) -> Any | None:
+    def latest(self, name: str) -> Version | None:
         """The document as it is; None where there is none."""
-        collection = self._collections.get(collection_of(name))
-        return None if collection is None else collection.get(name)
+        version = self._newest(name)
+        return None if version is None or version.data is None else version
 
-    def at(self, name: str, read_us: int) -> Any | None:
+    def at(self, name: str, read_us: int) -> Version | None:
         """The document as it was."""
-        document = self.latest(name)
-        for until_us, before in reversed(self._past.get(name, ())):
-            if until_us <= read_us:
-                break
-            document = before
-        return document
+        return as_of(self._newest(name), read_us)
 
     def changed_at(self, name: str) -> int:
         """When the document changed last; 0 where that is too long ago to tell, or never happened."""
-        past = self._past.get(name)
-        return past[-1][0] if past else 0
+        version = self._newest(name)
+        return 0 if version is None else version.time_us
 
-    def changed_since(self, read_us: int) -> dict[str, Any | None]:
-        """The documents that differ now from what they were then, as they were then."""
-        changed: dict[str, Any | None] = {}
-        for time_us, name in reversed(self._log):
-            if time_us <= read_us:
-                break
-            if name not in changed:
-                changed[name] = self.at(name, read_us)
+    def changed_since(self, query: Query, read_us: int) -> dict[str, Version | None]:
+        """The documents in a query's reach that differ now from what they were then, as they were then."""
+        changed: dict[str, Version | None] = {}
+        for collection in self._reached_by(query):
+            for version in collection.since(read_us):
+                if version.name not in changed:
+                    changed[version.name] = as_of(version, read_us)
         return changed
 
-    def changes_since(self, read_us: int) -> Iterator[Change]:
-        """Every change since then: (before, after), the last first."""
-        after: dict[str, Any | None] = {}
-        position: dict[str, int] = {}
-        for time_us, name in reversed(self._log):
-            if time_us <= read_us:
-                return
-            index = position.get(name, len(self._past[name])) - 1
-            position[name] = index
-            before = self._past[name][index][1]
-            yield before, after.get(name, self.latest(name))
-            after[name] = before
+    def changes_since(self, query: Query, read_us: int) -> Iterator[Change]:
+        """Every change since then to a document in a query's reach."""
+        for collection in self._reached_by(query):
+            for version in collection.since(read_us):
+                before = version.previous
+                yield (
+                    None if before is None or before.data is None else before,
+                    None if version.data is None else version,
+                )
 
-    def put(self, name: str, before: Any | None, after: Any | None, time_us: int) -> None:
-        """Make a document what it is from this commit on."""
-        if before is after:
+    def commit(self, changed: Mapping[str, Change], time_us: int) -> None:
+        """Make documents what they are from this commit on: all of them, or none where the journal fails.
+
+        Raises:
+            Status: the journal cannot be written.
+        """
+        versions = [
+            Version(name, None, 0, time_us) if after is None else after
+            for name, (before, after) in changed.items()
+            if before is not after
+        ]
+        if not versions:
             return
-        collection_name = collection_of(name)
-        if after is None:
-            collection = self._collections[collection_name]
-            del collection[name]
-            if not collection:
-                del self._collections[collection_name]
-        else:
-            self._collections.setdefault(collection_name, {})[name] = after
-        self._past.setdefault(name, []).append((time_us, before))
-        self._log.append((time_us, name))
-        self.indexes.update(before, after)
-        self._prune(time_us - self._history_us)
+        if self._journal is not None:
+            self._journal.record(versions, time_us)
+        for version in versions:
+            self._put(version)
+        if self.on_change is not None:
+            for path in {collection_of(version.name) for version in versions}:
+                self.on_change(path)
+        self._prune(time_us, len(versions))
 
-    def documents_below(self, query: Query) -> Iterable[Any]:
+    def documents_below(self, query: Query) -> Iterable[Version]:
         """The latest documents in the collection, or the collections, that a query asks."""
-        if query.collection_id and not query.all_descendants:
-            yield from self._collections.get(f"{query.parent}/{query.collection_id}", {}).values()
-            return
-        for name, collection in self._collections.items():
-            if name.startswith(f"{query.parent}/"):
-                for document in collection.values():
-                    if query.covers(document.name):
-                        yield document
+        for collection in self._reached_by(query):
+            yield from collection.documents()
+
+    def documents(self) -> Iterator[Version]:
+        """All documents of all databases, collection by collection."""
+        for collection in self._collections.values():
+            yield from collection.documents()
 
     def collections_below(self, parent: str) -> list[str]:
         """The IDs of the collections right under a document or the root, also of those that lie deeper only."""
-        prefix = f"{parent}/"
+        begin = len(parent) + 1
         found = {
-            name[len(prefix) :].split("/", 1)[0] for name in self._collections if name.startswith(prefix)
+            collection.path[begin:].split("/", 1)[0] for collection in self._under(parent) if collection.live
         }
         return sorted(found)
 
     def missing_below(self, collection: str) -> set[str]:
         """The names of documents that do not exist but have collections under them."""
-        prefix = f"{collection}/"
+        begin = len(collection) + 1
         names = {
-            prefix + name[len(prefix) :].split("/", 1)[0]
-            for name in self._collections
-            if name.startswith(prefix)
+            f"{collection}/{below.path[begin:].split('/', 1)[0]}"
+            for below in self._under(collection)
+            if below.live
         }
         return {name for name in names if self.latest(name) is None}
 
-    def clear(self) -> None:
-        """Forget every document and its history; time goes on from where it was."""
-        self._collections.clear()
-        self._past.clear()
-        self._log.clear()
-        self.indexes.clear()
+    def clear(self, database: str | None = None) -> None:
+        """Forget every document of a database, or of all, and its history; time goes on from where it was."""
+        if self._journal is not None:
+            self._journal.clear(database)
+        gone = list(self._collections.values() if database is None else self._under(f"{database}/documents"))
+        for collection in gone:
+            del self._collections[collection.path]
+            self.indexes.clear(collection.path)
+        paths = {collection.path for collection in gone}
+        self._log = deque(collection for collection in self._log if collection.path not in paths)
+        if database is None:
+            self._past_bytes = 0
+        # what was there cannot be told any more, so nobody may ask for it
+        self._pruned_us = self.commit_time()
+        if self.on_change is not None:
+            for path in paths:
+                self.on_change(path)
 
-    def _prune(self, before_us: int) -> None:
+    def _newest(self, name: str) -> Version | None:
+        collection = self._collections.get(collection_of(name))
+        return None if collection is None else collection.versions.get(name)
+
+    def _reached_by(self, query: Query) -> Iterable[Collection]:
+        """The collections whose documents a query asks."""
+        if query.collection_id and not query.all_descendants:
+            collection = self._collections.get(f"{query.parent}/{query.collection_id}")
+            return () if collection is None else (collection,)
+        return [
+            collection
+            for collection in self._under(query.parent)
+            if query.covers(f"{collection.path}/x")  # all its documents are covered, or none is
+        ]
+
+    def _under(self, parent: str) -> Iterator[Collection]:
+        """The collections anywhere below a document, the root or another collection."""
+        paths = self._collections.irange(
+            f"{parent}/", f"{parent}0", inclusive=(True, False)
+        )  # "0" follows "/"
+        return (self._collections[path] for path in list(paths))
+
+    def _put(self, version: Version) -> None:
+        path = collection_of(version.name)
+        collection = self._collections.get(path)
+        if collection is None:
+            collection = self._collections[path] = Collection(path)
+        collection.put(version)
+        self._log.append(collection)
+        previous = version.previous
+        if previous is not None:
+            self._past_bytes += _VERSION_BYTES + len(previous.data or b"")
+        self.indexes.update(previous, version)
+        version.forget()
+        if previous is not None:
+            previous.forget()
+
+    def _prune(self, now_us: int, added: int) -> None:
+        before_us = now_us - self._history_us
         # two for each one that comes, so that a backlog shrinks and no single commit pays for an hour
-        for _ in range(2):
-            if not self._log or self._log[0][0] >= before_us:
+        for _ in range(2 * added):
+            if not self._log:
                 return
-            _, name = self._log.popleft()
-            past = self._past[name]
-            del past[0]
-            if not past:
-                del self._past[name]
+            collection = self._log[0]
+            oldest = collection.log[0]
+            if oldest.time_us >= before_us and self._past_bytes <= self._history_bytes:
+                return
+            self._log.popleft()
+            if oldest.previous is not None:
+                self._past_bytes -= _VERSION_BYTES + len(oldest.previous.data or b"")
+            collection.forget_oldest()
+            self._pruned_us = max(self._pruned_us, oldest.time_us)
+            if not collection.versions and self._collections.get(collection.path) is collection:
+                del self._collections[collection.path]
+
+    def _load(self, journal: Journal) -> None:
+        for name, data, created_us, time_us in journal.load():
+            path = collection_of(name)
+            collection = self._collections.get(path)
+            if collection is None:
+                collection = self._collections[path] = Collection(path)
+            collection.versions[name] = Version(name, data, created_us, time_us)
+            collection.live += 1
+        self._last_us = self._pruned_us = journal.last_us

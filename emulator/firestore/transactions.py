@@ -15,7 +15,7 @@ from emulator.firestore.lock_queue import Owner
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import Query
 from emulator.firestore.status import Status
-from emulator.firestore.writes import microseconds
+from emulator.firestore.versions import microseconds
 
 MAX_AGE = timedelta(seconds=270)
 MAX_IDLE = timedelta(seconds=60)

@@ -11,13 +11,14 @@ from emulator.firestore import limits, names, protos
 from emulator.firestore.field_paths import delete_field, get_field, parse_field_path, set_field
 from emulator.firestore.status import Status
 from emulator.firestore.transforms import apply_transforms
+from emulator.firestore.versions import Version, microseconds, new_version
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """The document after a write (None: there is none), and the results of its transforms."""
 
-    document: Any | None
+    document: Version | None
     transform_results: tuple[Any, ...] = ()
 
 
@@ -37,13 +38,13 @@ def target(write: Any, database: str) -> str:
     return names.check_document(name, database)
 
 
-def apply_write(name: str, before: Any | None, write: Any, now_us: int) -> Written:
+def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> Written:
     """Carry out a write on the document as it is, at the commit's time.
 
     A document that comes out as it went in keeps its update time.
     """
     if write.HasField("current_document"):
-        check_precondition(name, before, write.current_document)
+        check_precondition(name, before, write.current_document, now_us)
     operation = write.WhichOneof("operation")
     if operation == "delete":
         return Written(None)
@@ -52,25 +53,27 @@ def apply_write(name: str, before: Any | None, write: Any, now_us: int) -> Writt
         raise Status(
             StatusCode.INVALID_ARGUMENT, f"A write may have at most {limits.MAX_TRANSFORMS} field transforms."
         )
-    after = protos.Document(name=name)
+    after = protos.Document()
     if operation == "update" and not write.HasField("update_mask"):
-        _copy_fields(write.update.fields, after)
+        after.CopyFrom(write.update)
     else:
         if before is not None:
-            _copy_fields(before.fields, after)
+            after.CopyFrom(before.message)
+        after.name = name
         if operation == "update":
             _merge(after, write.update.fields, write.update_mask.field_paths)
+    after.ClearField("create_time")
+    after.ClearField("update_time")
     results = apply_transforms(after.fields, transforms, now_us) if transforms else []
     limits.check_document(after)
-    if before is not None and _same_fields(before, after):
+    body = after.SerializeToString(deterministic=True)
+    if before is not None and before.has_body(body):
         return Written(before, tuple(results))
-    now = timestamp(now_us)
-    after.create_time.CopyFrom(now if before is None else before.create_time)
-    after.update_time.CopyFrom(now)
-    return Written(after, tuple(results))
+    created_us = now_us if before is None else before.created_us
+    return Written(new_version(name, body, created_us, now_us, after), tuple(results))
 
 
-def check_precondition(name: str, before: Any | None, precondition: Any) -> None:
+def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
     """Raise the documented error unless the document is as the precondition has it."""
     match precondition.WhichOneof("condition_type"):
         case "exists":
@@ -79,30 +82,18 @@ def check_precondition(name: str, before: Any | None, precondition: Any) -> None
             if not precondition.exists and before is not None:
                 raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
         case "update_time":
+            if microseconds(precondition.update_time) > now_us:
+                raise Status(
+                    StatusCode.INVALID_ARGUMENT, "The update time of a precondition cannot be in the future."
+                )
             if before is None:
                 raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
             if before.update_time != precondition.update_time:
                 raise Status(
                     StatusCode.FAILED_PRECONDITION,
-                    f"the stored version ({microseconds(before.update_time)}) does not match the required base "
+                    f"the stored version ({before.time_us}) does not match the required base "
                     f"version ({microseconds(precondition.update_time)})",
                 )
-
-
-def timestamp(us: int) -> Any:
-    """The Timestamp of microseconds since the epoch."""
-    seconds, micros = divmod(us, 1_000_000)
-    return protos.Timestamp(seconds=seconds, nanos=micros * 1_000)
-
-
-def microseconds(timestamp: Any) -> int:
-    """Microseconds since the epoch."""
-    return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1_000
-
-
-def _copy_fields(source: Any, document: Any) -> None:
-    for key, value in source.items():
-        document.fields[key].CopyFrom(value)
 
 
 def _merge(document: Any, fields: Any, mask: Any) -> None:
@@ -114,14 +105,3 @@ def _merge(document: Any, fields: Any, mask: Any) -> None:
             delete_field(document.fields, path)
         else:
             set_field(document.fields, path, value)
-
-
-def _same_fields(before: Any, after: Any) -> bool:
-    if len(before.fields) != len(after.fields):
-        return False
-    return all(
-        key in before.fields
-        and before.fields[key].SerializeToString(deterministic=True)
-        == value.SerializeToString(deterministic=True)
-        for key, value in after.fields.items()
-    )

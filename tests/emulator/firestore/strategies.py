@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 
 from emulator.firestore import protos
+from emulator.firestore.versions import Version, microseconds, new_version
 
 _RANKS = {
     None: 0, "null_value": 0, "boolean_value": 1, "integer_value": 2, "double_value": 2, "timestamp_value": 3,
@@ -107,3 +108,12 @@ def _maps(left: Any, right: Any) -> int:
 
 def _three(left: Any, right: Any) -> int:
     return (left > right) - (left < right)
+
+
+def version_of(document: Any) -> Version:
+    """A document as a store keeps it."""
+    copy = protos.Document.FromString(document.SerializeToString())
+    created_us, time_us = microseconds(copy.create_time), microseconds(copy.update_time)
+    copy.ClearField("create_time")
+    copy.ClearField("update_time")
+    return new_version(copy.name, copy.SerializeToString(deterministic=True), created_us, time_us)

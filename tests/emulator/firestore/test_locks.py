@@ -12,6 +12,7 @@ from emulator.firestore import protos
 from emulator.firestore.lock_queue import Owner
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import Query, compile_query
+from tests.emulator.firestore.strategies import version_of
 
 ROOT = "projects/p/databases/d/documents"
 
@@ -86,7 +87,7 @@ def query(at_least: int) -> Query:
 
 
 def document(name: str, n: int) -> Any:
-    return protos.Document(name=f"{ROOT}/c/{name}", fields={"n": protos.Value(integer_value=n)})
+    return version_of(protos.Document(name=f"{ROOT}/c/{name}", fields={"n": protos.Value(integer_value=n)}))
 
 
 def test_readers_share_and_a_writer_waits_for_the_last_of_them(table: Table) -> None:

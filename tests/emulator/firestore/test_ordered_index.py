@@ -12,6 +12,8 @@ from hypothesis import given
 from emulator.firestore import protos
 from emulator.firestore.ordered_index import OrderedIndexes
 from emulator.firestore.query import Query, compile_query
+from emulator.firestore.versions import Version
+from tests.emulator.firestore.strategies import version_of
 
 ROOT = "projects/p/databases/d/documents"
 
@@ -33,7 +35,7 @@ class Documents:
         if fields is not None:
             after = self.latest[name] = document(id, fields)
         if before is not None or after is not None:
-            self.indexes.update(before, after)
+            self.indexes.update(before, after or Version(name, None, 0, 0))
 
     def run(self, query: Any, changed: dict[str, Any] | None = None) -> list[str]:
         self.looked_at.clear()
@@ -66,8 +68,10 @@ def value(raw: Any) -> Any:
     return protos.Value(null_value=0)
 
 
-def document(id: str, fields: Fields) -> Any:
-    return protos.Document(name=f"{ROOT}/c/{id}", fields={field: value(raw) for field, raw in fields.items()})
+def document(id: str, fields: Fields) -> Version:
+    return version_of(
+        protos.Document(name=f"{ROOT}/c/{id}", fields={field: value(raw) for field, raw in fields.items()})
+    )
 
 
 def query(where: Filter | None = None, *orders: str, **rest: Any) -> Any:
@@ -306,9 +310,9 @@ def sorted_out(asked: Any, contents: dict[str, Fields]) -> list[str]:
     everything = [document(id, fields) for id, fields in contents.items()]
 
     def key(one: Any) -> tuple[bytes, ...]:
-        return tuple(order.key(one) or b"" for order in compiled.orders)
+        return tuple(order.key(one.message) or b"" for order in compiled.orders)
 
-    found = sorted(filter(compiled.matches, everything), key=key)
+    found = sorted((one for one in everything if compiled.matches(one.message)), key=key)
     if (start := compiled.start) is not None:
         size = len(start.keys)
         found = [

@@ -12,7 +12,9 @@ from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import protos
 from emulator.firestore.status import Status
+from emulator.firestore.versions import Version
 from emulator.firestore.writes import apply_write
+from tests.emulator.firestore.strategies import version_of
 
 NAME = "projects/p/databases/d/documents/a/1"
 
@@ -33,10 +35,12 @@ def value(x: Any) -> Any:
             return protos.Value(string_value=x)
 
 
-def document(fields: dict[str, Any], at: int = 5) -> Any:
+def document(fields: dict[str, Any], at: int = 5) -> Version:
     time = protos.Timestamp(seconds=at)
-    return protos.Document(
-        name=NAME, fields={k: value(v) for k, v in fields.items()}, create_time=time, update_time=time
+    return version_of(
+        protos.Document(
+            name=NAME, fields={k: value(v) for k, v in fields.items()}, create_time=time, update_time=time
+        )
     )
 
 
@@ -55,7 +59,7 @@ def written(before: Any, write: Any) -> Any:
 
 
 def fields_of(before: Any, write: Any) -> dict[str, Any]:
-    return dict(written(before, write).document.fields.items())
+    return dict(written(before, write).document.message.fields.items())
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_a_transform_has_its_documented_result(transform: Any, before: Any, afte
     write = update({}, [])
     write.update_transforms.add(field_path="x", **transform)
     outcome = written(document({} if before is None else {"x": before}), write)
-    assert outcome.document.fields["x"] == value(after)
+    assert outcome.document.message.fields["x"] == value(after)
     assert outcome.transform_results == ((protos.Value(null_value=0) if result is None else value(result)),)
 
 
@@ -159,8 +163,8 @@ def test_a_transform_with_nan_gives_nan_and_the_servers_time_is_the_commits() ->
     write.update_transforms.add(field_path="n", maximum=value(math.nan))
     write.update_transforms.add(field_path="m.t", set_to_server_value=1)
     after = written(document({"n": 5}), write).document
-    assert math.isnan(after.fields["n"].double_value)
-    assert after.fields["m"].map_value.fields["t"].timestamp_value.seconds == 9
+    assert math.isnan(after.message.fields["n"].double_value)
+    assert after.message.fields["m"].map_value.fields["t"].timestamp_value.seconds == 9
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""One collection: its documents, and what happened to them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from emulator.firestore.versions import Version
+
+
+class Collection:
+    """The latest version of each document, deletions included, and all versions that are kept, in order of time."""
+
+    __slots__ = ("live", "log", "path", "versions")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.versions: dict[str, Version] = {}
+        self.log: deque[Version] = deque()
+        self.live = 0  # how many documents exist
+
+    @property
+    def id(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def documents(self) -> Iterator[Version]:
+        """The documents that exist."""
+        return (version for version in self.versions.values() if version.data is not None)
+
+    def put(self, version: Version) -> None:
+        """Add a document's next version."""
+        previous = self.versions.get(version.name)
+        version.previous = previous
+        self.live += (version.data is not None) - (previous is not None and previous.data is not None)
+        self.versions[version.name] = version
+        self.log.append(version)
+
+    def forget_oldest(self) -> None:
+        """Forget what the oldest version in the log took the place of, and the version too if it is a deletion."""
+        version = self.log.popleft()
+        version.previous = None
+        if version.data is None and self.versions.get(version.name) is version:
+            del self.versions[version.name]
+
+    def since(self, read_us: int) -> Iterator[Version]:
+        """The versions that are later than a time, the last first."""
+        for version in reversed(self.log):
+            if version.time_us <= read_us:
+                return
+            yield version
+
+
+def as_of(version: Version | None, read_us: int) -> Version | None:
+    """The version that was the latest at a time, going back from one; None where the document did not exist."""
+    while version is not None and version.time_us > read_us:
+        version = version.previous
+    return None if version is None or version.data is None else version

@@ -1,0 +1,85 @@
+"""A document as one commit left it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.firestore import protos
+
+
+class Version:
+    """One version of a document, encoded; or the fact that there is none since its deletion.
+
+    The encoding takes a quarter of a message's memory, and goes into responses as it is. Versions are chained from the
+    latest backwards, for as long as the past can be read.
+
+    Attributes:
+        name: the document's name.
+        data: its encoded `Document`; None: it was deleted.
+        created_us: when it was created; 0 for a deletion.
+        time_us: when this version was committed, in microseconds since the epoch.
+        previous: what was there before; None: nothing, or too long ago to be kept.
+    """
+
+    __slots__ = ("_message", "created_us", "data", "name", "previous", "time_us")
+
+    def __init__(
+        self, name: str, data: bytes | None, created_us: int, time_us: int, message: Any | None = None
+    ) -> None:
+        self.name = name
+        self.data = data
+        self.created_us = created_us
+        self.time_us = time_us
+        self.previous: Version | None = None
+        self._message = message
+
+    @property
+    def message(self) -> Any:
+        """The `Document`, which must not be changed. It is kept until `forget`."""
+        if self._message is None:
+            self._message = protos.Document.FromString(self.data)
+        return self._message
+
+    def forget(self) -> None:
+        """Let go of the decoded message."""
+        self._message = None
+
+    @property
+    def update_time(self) -> Any:
+        return timestamp(self.time_us)
+
+    @property
+    def create_time(self) -> Any:
+        return timestamp(self.created_us)
+
+    def has_body(self, body: bytes) -> bool:
+        """Whether its name and fields are encoded by these bytes."""
+        # behind them come the times, which begin with a tag that no field has
+        return (
+            self.data is not None and self.data.startswith(body) and self.data.startswith(b"\x1a", len(body))
+        )
+
+
+def new_version(name: str, body: bytes, created_us: int, time_us: int, message: Any | None = None) -> Version:
+    """The version of a document whose name and fields are encoded by `body`, deterministically.
+
+    A `message` is taken over, and gets the times.
+    """
+    if message is not None:
+        message.create_time.CopyFrom(timestamp(created_us))
+        message.update_time.CopyFrom(timestamp(time_us))
+    updated = timestamp(time_us).SerializeToString()
+    created = updated if created_us == time_us else timestamp(created_us).SerializeToString()
+    times = b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
+    return Version(name, body + times, created_us, time_us, message)
+
+
+def timestamp(us: int) -> Any:
+    """The Timestamp of microseconds since the epoch."""
+    seconds, micros = divmod(us, 1_000_000)
+    return protos.Timestamp(seconds=seconds, nanos=micros * 1_000)
+
+
+def microseconds(timestamp: Any) -> int:
+    """Microseconds since the epoch."""
+    return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1_000
