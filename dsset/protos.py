@@ -30,11 +30,18 @@ BeginTransactionRequest: Any = firestore.BeginTransactionRequest.pb()
 BeginTransactionResponse: Any = firestore.BeginTransactionResponse.pb()
 CommitRequest: Any = firestore.CommitRequest.pb()
 CommitResponse: Any = firestore.CommitResponse.pb()
+ListenRequest: Any = firestore.ListenRequest.pb()
+ListenResponse: Any = firestore.ListenResponse.pb()
 RollbackRequest: Any = firestore.RollbackRequest.pb()
 RunQueryRequest: Any = firestore.RunQueryRequest.pb()
 RunQueryResponse: Any = firestore.RunQueryResponse.pb()
+Target: Any = firestore.Target.pb()
+TargetChange: Any = firestore.TargetChange.pb()
 
 Timestamp = timestamp_pb2.Timestamp
+
+wrap_document = document.Document.wrap
+"""Makes of a raw `Document` what google's own classes hold."""
 
 wrap_write = write.Write.wrap
 """Makes of a raw `Write` what google's own classes hold."""

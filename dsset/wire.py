@@ -7,7 +7,8 @@ google.api_core, as its high-level client raises them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -48,6 +49,11 @@ class Wire:
         self._rollback = _unary(channel, "Rollback", protos.RollbackRequest, empty_pb2.Empty)
         self._batch_get = _stream(
             channel, "BatchGetDocuments", protos.BatchGetDocumentsRequest, protos.BatchGetDocumentsResponse
+        )
+        self._listen = channel.stream_stream(
+            _SERVICE + "Listen",
+            request_serializer=protos.ListenRequest.SerializeToString,
+            response_deserializer=protos.ListenResponse.FromString,
         )
         self._run_query = _stream(channel, "RunQuery", protos.RunQueryRequest, protos.RunQueryResponse)
 
@@ -106,6 +112,22 @@ class Wire:
         return self._read(
             self._run_query, protos.RunQueryRequest(parent=parent, structured_query=query), timeout
         )
+
+    async def listen(self, target: Any) -> AsyncGenerator[Any, None]:
+        """The ListenResponses about one Target, until the server ends the stream; closing the iterator cancels it."""
+        call = self._listen(metadata=self._metadata)
+        try:
+            await call.write(protos.ListenRequest(database=self.database, add_target=target))
+            async for response in call:
+                yield response
+        except grpc.RpcError as error:
+            raise exceptions.from_grpc_error(error) from error
+        except asyncio.InvalidStateError:  # the write came after the stream had failed; its code tells why
+            raise exceptions.from_grpc_status(
+                grpc.StatusCode.UNAVAILABLE, "the stream ended at once"
+            ) from None
+        finally:
+            call.cancel()  # changes nothing once the stream has ended
 
     async def _call(self, stub: Any, request: Any, timeout: float) -> Any:
         try:

@@ -21,6 +21,7 @@ from eventbox.errors import (
     UnknownOutcomeError,
 )
 from eventbox.events import Event, NewEvent, Receipt
+from eventbox.listening import DocumentChange, Snapshot, listen
 from eventbox.processor import Mutation, PostProcessFn, Processor, SideEffectFn, Transition, chain
 from eventbox.recipient import Recipient
 from eventbox.transaction import Transaction
@@ -28,6 +29,7 @@ from eventbox.transaction import Transaction
 __all__ = [
     "Clock",
     "ContentionError",
+    "DocumentChange",
     "DocumentProcessor",
     "DrainReport",
     "EmitError",
@@ -43,10 +45,12 @@ __all__ = [
     "Recipient",
     "SideEffectFn",
     "SkipTransition",
+    "Snapshot",
     "SystemClock",
     "Transaction",
     "TransactionEndedError",
     "Transition",
     "UnknownOutcomeError",
     "chain",
+    "listen",
 ]

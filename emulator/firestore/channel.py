@@ -8,6 +8,7 @@ interceptors are not run.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import grpc
 from grpc import StatusCode, aio
 
 from emulator.firestore.front import Front, Rest, unimplemented
-from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
 _END: Any = aio.EOF  # type: ignore[attr-defined] # grpc's stubs lack it
@@ -55,8 +56,15 @@ class InProcessChannel(aio.Channel):
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
         return _StreamUnary(short_name(method))
 
-    def stream_stream(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _StreamStream(short_name(method))
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        return _StreamStream(self._front, method, request_serializer, response_deserializer)
 
     async def close(self, grace: float | None = None) -> None:
         """Nothing is held open."""
@@ -212,6 +220,91 @@ class _StreamCall(_Call, aio.UnaryStreamCall):
             yield response
 
 
+class _BidiCall(_Call, aio.StreamStreamCall):
+    """A stream both ways. What is still unread when it is cancelled is lost, as with grpc's own."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Any],
+        requests: Any,
+        timeout: float | None,
+        encode: Callable[[Any], Any],
+        deserialize: Any,
+    ) -> None:
+        super().__init__(begin, timeout, deserialize)
+        self._encode = encode
+        self._unread: deque[Any] = deque()
+        self._ended = False
+        self._feeding: asyncio.Task[None] | None = None
+        if requests is not None:
+            self._feeding = asyncio.get_running_loop().create_task(self._feed(requests))
+
+    def done(self) -> bool:
+        return self.cancelled() or self._ended or self._status is not None
+
+    def cancel(self) -> bool:
+        if self.done():
+            return False
+        self._was_cancelled = True
+        self._close()
+        return True
+
+    async def wait_for_connection(self) -> None:
+        await self._result()
+
+    async def write(self, request: Any) -> None:
+        conversation = await self._result()
+        if self.done():
+            raise asyncio.InvalidStateError("the RPC has ended")
+        conversation.send(self._encode(request))
+
+    async def done_writing(self) -> None:
+        (await self._result()).done_writing()
+
+    async def read(self) -> Any:
+        while not self._unread:
+            conversation = await self._result()
+            if self._ended:
+                return _END
+            try:
+                responses = await conversation.read()
+            except Status as status:
+                self._status = status
+                self._close()
+                continue  # which raises it
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+            if responses is None:
+                self._ended = True
+                self._close()
+            else:
+                self._unread.extend(responses)
+        return self._deserialize(self._unread.popleft().SerializeToString())
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while (response := await self.read()) is not _END:
+            yield response
+
+    async def _feed(self, requests: Any) -> None:
+        if hasattr(requests, "__aiter__"):
+            async for request in requests:
+                await self.write(request)
+        else:
+            for request in requests:
+                await self.write(request)
+        await self.done_writing()
+
+    def _close(self) -> None:
+        if self._feeding is not None:
+            self._feeding.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self._outcome is not None:
+            self._outcome.close()
+        self._call_back()
+
+
 class _RefusedCall(_Call, aio.StreamStreamCall, aio.StreamUnaryCall):
     """A call of what the emulator does not have."""
 
@@ -279,11 +372,25 @@ class _StreamUnary(aio.StreamUnaryMultiCallable):
 
 
 class _StreamStream(aio.StreamStreamMultiCallable):
-    def __init__(self, rpc: str) -> None:
-        self._rpc = rpc
+    def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
+        self._front = front
+        self._rpc = short_name(method)
+        self._serialize = serializer or _as_it_is
+        self._deserialize = deserializer or _as_it_is
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _RefusedCall(self._rpc)
+    def __call__(
+        self, request_iterator: Any = None, timeout: float | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self._rpc not in BIDIRECTIONAL:
+            return _RefusedCall(self._rpc)
+        parse = BIDIRECTIONAL[self._rpc][0].FromString
+        return _BidiCall(
+            lambda: self._front.begin_bidi(self._rpc, timeout),
+            request_iterator,
+            timeout,
+            lambda request: parse(self._serialize(request)),
+            self._deserialize,
+        )
 
 
 def short_name(method: str | bytes) -> str:

@@ -11,10 +11,11 @@ from emulator.firestore.versions import Version
 class Collection:
     """The latest version of each document, deletions included, and all versions that are kept, in order of time."""
 
-    __slots__ = ("live", "log", "path", "versions")
+    __slots__ = ("live", "log", "path", "pruned_us", "versions")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, pruned_us: int) -> None:
         self.path = path
+        self.pruned_us = pruned_us  # what was here before this time may be forgotten
         self.versions: dict[str, Version] = {}
         self.log: deque[Version] = deque()
         self.live = 0  # how many documents exist
@@ -39,6 +40,7 @@ class Collection:
         """Forget what the oldest version in the log took the place of, and the version too if it is a deletion."""
         version = self.log.popleft()
         version.previous = None
+        self.pruned_us = version.time_us
         if version.data is None and self.versions.get(version.name) is version:
             del self.versions[version.name]
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from grpc import StatusCode
 
-from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
 
@@ -36,7 +36,7 @@ class Fault:
     latency: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
-        known = {"*", *UNARY, *STREAMING}
+        known = {"*", *UNARY, *STREAMING, *BIDIRECTIONAL}
         if self.rpc not in known:
             raise ValueError(f"rpc must be one of {', '.join(sorted(known))}, not {self.rpc!r}")
         if self.error is not None and (self.error == "OK" or self.error not in StatusCode.__members__):

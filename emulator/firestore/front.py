@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import wait as wait_for_future
 from contextlib import suppress
 from datetime import timedelta
@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar
 from grpc import StatusCode
 
 from emulator.clock import Clock
+from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.faults import Fault, Faults
-from emulator.firestore.service import STREAMING, UNARY, Service
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
 from emulator.firestore.status import Status
 from emulator.firestore.waiter import Waiter
 
@@ -41,6 +42,38 @@ class Rest(Generic[T]):
         """Give up what is not done yet; once it is done, this changes nothing."""
         self._coroutine.close()
         self._close()
+
+
+class Conversation:
+    """One bidirectional stream, from asyncio or from threads: one of them reads, any may send."""
+
+    def __init__(self, front: Front, stream: BidiStream) -> None:
+        self._front = front
+        self._stream = stream
+        self._lock = front.service.lock
+
+    def send(self, request: Any) -> None:
+        """Send a request; what becomes of it is told to whoever reads."""
+        with self._lock:
+            self._stream.receive(request)
+
+    def done_writing(self) -> None:
+        """Send no more."""
+        with self._lock:
+            self._stream.end_requests()
+
+    async def read(self) -> Sequence[Any] | None:
+        """The next responses; None: the stream has ended. A Status where it fails."""
+        return await self._front._drive(self._stream.next(), None)
+
+    def read_in_thread(self) -> Sequence[Any] | None:
+        """As `read`, without an event loop."""
+        return self._front._drive_in_thread(self._stream.next(), None)
+
+    def close(self) -> None:
+        """Give the stream up: whoever reads is told that it has ended."""
+        with self._lock:
+            self._stream.close()
 
 
 class Front:
@@ -72,6 +105,12 @@ class Front:
             raise unimplemented(rpc)
         return self._begin(rpc, lambda: self.service.stream(rpc, request), timeout)
 
+    def begin_bidi(self, rpc: str, timeout: float | None = None) -> Any:
+        """As `begin_unary`, for a bidirectional stream: a `Conversation`."""
+        if rpc not in BIDIRECTIONAL:
+            raise unimplemented(rpc)
+        return self._begin(rpc, lambda: self._open(rpc), timeout)
+
     def unary_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """The response, without an event loop; a Status where the RPC fails."""
         if rpc not in UNARY:
@@ -83,6 +122,15 @@ class Front:
         if rpc not in STREAMING:
             raise unimplemented(rpc)
         return self._call_in_thread(rpc, lambda: self.service.stream(rpc, request), timeout)
+
+    def bidi_in_thread(self, rpc: str, timeout: float | None = None) -> Conversation:
+        """As `begin_bidi`, without an event loop; a Status where it cannot be opened."""
+        if rpc not in BIDIRECTIONAL:
+            raise unimplemented(rpc)
+        return self._call_in_thread(rpc, lambda: self._open(rpc), timeout)
+
+    async def _open(self, rpc: str) -> Conversation:
+        return Conversation(self, self.service.converse(rpc))
 
     # In asyncio -------------------------------------------------------------------------------------------
 
@@ -156,7 +204,7 @@ class Front:
         woken = asyncio.wrap_future(waiter.future)
         try:
             while not woken.done():
-                pause = self._cut(self.service.next_expiry(), deadline)
+                pause = self._cut(self.service.next_expiry() if waiter.timed else None, deadline)
                 if pause is None:
                     await asyncio.wait([woken])
                     return
@@ -204,7 +252,8 @@ class Front:
             while True:
                 with lock:
                     waiter: Waiter = coroutine.send(None)
-                while not wait_for_future([waiter.future], timeout=_POLL).done:
+                poll = _POLL if waiter.timed or deadline is not None else None
+                while not wait_for_future([waiter.future], timeout=poll).done:
                     with lock:
                         self.service.tick()
                     self._check(deadline)

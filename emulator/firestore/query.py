@@ -68,6 +68,21 @@ class Query:
             document
         )
 
+    def includes(self, document: Any) -> bool:
+        """Whether the document is in its result, offset and limit left out."""
+        if not self.matches(document):
+            return False
+        keys = tuple(order.key(document) for order in self.orders)
+        if self.start is not None:
+            place = keys[: len(self.start.keys)]
+            if place < self.start.keys or (place == self.start.keys and not self.start.before):
+                return False
+        if self.end is not None:
+            place = keys[: len(self.end.keys)]
+            if place > self.end.keys or (place == self.end.keys and self.end.before):
+                return False
+        return True
+
     def project(self, version: Version) -> bytes:
         """The encoded document, or what is selected of it."""
         assert version.data is not None

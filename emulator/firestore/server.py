@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from emulator.firestore.front import Front, Rest, unimplemented
+from emulator.firestore.front import Conversation, Front, Rest, unimplemented
 from emulator.firestore.limits import MAX_REQUEST_BYTES
-from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
 _SERVICE = "google.firestore.v1.Firestore"
@@ -52,6 +53,8 @@ def _handlers(front: Front) -> Any:
         methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc), request.FromString, _encode)
     for rpc, (request, _) in STREAMING.items():
         methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc), request.FromString, _encode)
+    for rpc, (request, _) in BIDIRECTIONAL.items():
+        methods[rpc] = grpc.stream_stream_rpc_method_handler(_bidi(front, rpc), request.FromString, _encode)
     return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
 
@@ -98,3 +101,32 @@ def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
             await context.write(response)
 
     return handle
+
+
+def _bidi(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
+    async def handle(requests: AsyncIterator[Any], context: Any) -> None:
+        conversation: Conversation | None = None
+        feeding: asyncio.Task[None] | None = None
+        try:
+            opened = front.begin_bidi(rpc)
+            conversation = await opened if isinstance(opened, Rest) else opened
+            assert conversation is not None
+            feeding = asyncio.create_task(_feed(requests, conversation))
+            while (responses := await conversation.read()) is not None:
+                for response in responses:
+                    await context.write(response)
+        except Status as status:
+            await context.abort(status.code, status.message)
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+            if conversation is not None:
+                conversation.close()
+
+    return handle
+
+
+async def _feed(requests: AsyncIterator[Any], conversation: Conversation) -> None:
+    async for request in requests:
+        conversation.send(request)
+    conversation.done_writing()

@@ -16,12 +16,14 @@ from grpc import StatusCode
 from emulator.clock import Clock
 from emulator.firestore import limits, names, protos
 from emulator.firestore.aggregations import aggregate
+from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committer
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lists import list_documents
 from emulator.firestore.field_paths import parse_field_path
 from emulator.firestore.index_definitions import IndexDefinitions
 from emulator.firestore.journal import Journal
+from emulator.firestore.listen_stream import ListenStream
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import compile_query, masked
 from emulator.firestore.reading import Consistency, Reader
@@ -31,6 +33,8 @@ from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import Version, timestamp
+from emulator.firestore.watchers import Watchers
+from emulator.firestore.write_stream import WriteStream
 
 UNARY: dict[str, tuple[Any, Any]] = {
     "BatchWrite": (protos.BatchWriteRequest, protos.BatchWriteResponse),
@@ -52,6 +56,12 @@ STREAMING: dict[str, tuple[Any, Any]] = {
     "RunQuery": (protos.RunQueryRequest, protos.RunQueryResponse),
 }
 """The RPCs that answer with a stream."""
+
+BIDIRECTIONAL: dict[str, tuple[Any, Any]] = {
+    "Listen": (protos.ListenRequest, protos.ListenResponse),
+    "Write": (protos.WriteRequest, protos.WriteResponse),
+}
+"""The RPCs that are streams both ways."""
 
 
 class Service:
@@ -75,6 +85,8 @@ class Service:
         definitions = IndexDefinitions.load(indexes)
         self._journal = None if data_dir is None else Journal(data_dir)
         self._store = Store(clock, self._journal)
+        self._watchers = Watchers()
+        self._store.on_change = self._watchers.collection_changed
         self._locks = LockTable()
         self._transactions = TransactionManager(
             clock, self._locks, pessimistic=concurrency == "pessimistic", seed=seed
@@ -115,6 +127,16 @@ class Service:
         self.tick()
         limits.check_request(request)
         return iter(await self._streaming[rpc](request))
+
+    def converse(self, rpc: str) -> BidiStream:
+        """A new stream of an RPC that is one both ways."""
+        self.tick()
+        if rpc == "Listen":
+            return ListenStream(self._store, self._watchers, self.counts, compile_query)
+        return WriteStream(
+            lambda database, writes: self._committer.commit(database, writes, None),
+            self._transactions.new_document_id,
+        )
 
     def tick(self) -> None:
         """Do what the clock has made due: end transactions that have expired, delete documents whose time is up."""

@@ -59,6 +59,7 @@ class Store:
         self._past_bytes = 0
         self._last_us = 0
         self._pruned_us = 0
+        self.began_us = self.now_us()
         self.indexes = OrderedIndexes(self.documents_below, self.latest)
         self.on_change: Callable[[str], None] | None = None
         """Called with the path of each collection that a commit has changed, after it."""
@@ -97,6 +98,15 @@ class Store:
         """When the document changed last; 0 where that is too long ago to tell, or never happened."""
         version = self._newest(name)
         return 0 if version is None else version.time_us
+
+    def is_known_since(self, collection: str, read_us: int) -> bool:
+        """Whether every change in a collection since then is still known."""
+        found = self._collections.get(collection)
+        return found is None or found.pruned_us <= read_us
+
+    def is_query_known_since(self, query: Query, read_us: int) -> bool:
+        """Whether every change since then in a query's reach is still known."""
+        return all(collection.pruned_us <= read_us for collection in self._reached_by(query))
 
     def changed_since(self, query: Query, read_us: int) -> dict[str, Version | None]:
         """The documents in a query's reach that differ now from what they were then, as they were then."""
@@ -211,7 +221,7 @@ class Store:
         path = collection_of(version.name)
         collection = self._collections.get(path)
         if collection is None:
-            collection = self._collections[path] = Collection(path)
+            collection = self._collections[path] = Collection(path, self._pruned_us)
         collection.put(version)
         self._log.append(collection)
         previous = version.previous
@@ -241,11 +251,11 @@ class Store:
                 del self._collections[collection.path]
 
     def _load(self, journal: Journal) -> None:
+        self._last_us = self._pruned_us = journal.last_us
         for name, data, created_us, time_us in journal.load():
             path = collection_of(name)
             collection = self._collections.get(path)
             if collection is None:
-                collection = self._collections[path] = Collection(path)
+                collection = self._collections[path] = Collection(path, self._pruned_us)
             collection.versions[name] = Version(name, data, created_us, time_us)
             collection.live += 1
-        self._last_us = self._pruned_us = journal.last_us

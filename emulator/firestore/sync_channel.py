@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +11,8 @@ import grpc
 from grpc import StatusCode
 
 from emulator.firestore.channel import short_name
-from emulator.firestore.front import Front, unimplemented
-from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.front import Conversation, Front, unimplemented
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
 
@@ -43,8 +45,17 @@ class InProcessSyncChannel(grpc.Channel):
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
         return _Unimplemented(short_name(method))
 
-    def stream_stream(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _Unimplemented(short_name(method))
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        if short_name(method) not in BIDIRECTIONAL:
+            return _Unimplemented(short_name(method))
+        return _StreamStream(self._front, method, request_serializer, response_deserializer)
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
         callback(grpc.ChannelConnectivity.READY)
@@ -142,6 +153,119 @@ class _Responses(_Outcome):
         return self._deserialize(next(self._responses).SerializeToString())
 
 
+class _Conversing(grpc.RpcError, grpc.Call, grpc.Future):
+    """A stream both ways: an iterator of its responses, a call, and, once it has failed, its error."""
+
+    def __init__(self, conversation: Conversation, deserialize: Any) -> None:
+        self._conversation = conversation
+        self._deserialize = deserialize
+        self._unread: deque[Any] = deque()
+        self._code: StatusCode | None = None
+        self._details = ""
+        self._callbacks: list[Any] = []
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._unread:
+            if self._code is None:
+                try:
+                    responses = self._conversation.read_in_thread()
+                except Status as status:
+                    self._end(status.code, status.message)
+                    continue
+                if responses is None:
+                    self._end(StatusCode.OK, "")
+                else:
+                    self._unread.extend(responses)
+            elif self._code is StatusCode.OK:
+                raise StopIteration
+            else:
+                raise self
+        return self._deserialize(self._unread.popleft().SerializeToString())
+
+    def __str__(self) -> str:
+        return f"{self._code}: {self._details}"
+
+    def code(self) -> Any:
+        return self._code  # None while it is under way
+
+    def details(self) -> str:
+        return self._details
+
+    def initial_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+    def is_active(self) -> bool:
+        return self._code is None
+
+    def running(self) -> bool:
+        return self._code is None
+
+    def done(self) -> bool:
+        return self._code is not None
+
+    def time_remaining(self) -> Any:
+        return None
+
+    def cancel(self) -> bool:
+        return self._end(StatusCode.CANCELLED, "Locally cancelled by application!")
+
+    def cancelled(self) -> bool:
+        return self._code is StatusCode.CANCELLED
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise self
+
+    def exception(self, timeout: float | None = None) -> Any:
+        return self
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return None
+
+    def add_callback(self, callback: Any) -> bool:
+        with self._lock:
+            if self._code is None:
+                self._callbacks.append(lambda _: callback())
+                return True
+        return False
+
+    def add_done_callback(self, fn: Any) -> None:
+        with self._lock:
+            if self._code is None:
+                self._callbacks.append(fn)
+                return
+        fn(self)
+
+    def feed(self, requests: Iterator[Any], encode: Any) -> None:
+        """Send requests as they come, from a thread of their own, as grpc does."""
+
+        def run() -> None:
+            for request in requests:
+                if self._code is not None:
+                    return
+                self._conversation.send(encode(request))
+            self._conversation.done_writing()
+
+        threading.Thread(target=run, daemon=True, name="in-process requests").start()
+
+    def _end(self, code: StatusCode, details: str) -> bool:
+        with self._lock:
+            if self._code is not None:
+                return False
+            self._code, self._details = code, details
+            callbacks, self._callbacks = self._callbacks, []
+        self._conversation.close()
+        for callback in callbacks:
+            callback(self)
+        return True
+
+
 class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
@@ -182,6 +306,23 @@ class _UnaryStream(grpc.UnaryStreamMultiCallable):
         except Status as status:
             raise InProcessRpcError(status) from None
         return _Responses(responses, self._deserialize)
+
+
+class _StreamStream(grpc.StreamStreamMultiCallable):
+    def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
+        self._front = front
+        self._rpc = short_name(method)
+        self._serialize = serializer or (lambda message: message)
+        self._deserialize = deserializer or (lambda data: data)
+
+    def __call__(self, request_iterator: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            call = _Conversing(self._front.bidi_in_thread(self._rpc, timeout), self._deserialize)
+        except Status as status:
+            raise InProcessRpcError(status) from None
+        parse = BIDIRECTIONAL[self._rpc][0].FromString
+        call.feed(iter(request_iterator), lambda request: parse(self._serialize(request)))
+        return call
 
 
 class _Unimplemented(grpc.StreamStreamMultiCallable, grpc.StreamUnaryMultiCallable):

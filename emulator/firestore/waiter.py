@@ -16,12 +16,16 @@ T = TypeVar("T")
 
 
 class Waiter:
-    """A moment to wait for: `await waiter` returns after `wake()`."""
+    """A moment to wait for: `await waiter` returns after `wake()`.
 
-    __slots__ = ("future",)
+    `timed` tells that the clock alone may bring it about, for a transaction that is in the way expires.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("future", "timed")
+
+    def __init__(self, *, timed: bool = True) -> None:
         self.future: Future[None] = Future()
+        self.timed = timed
 
     def wake(self) -> None:
         """Let the one who waits go on; a second call changes nothing."""

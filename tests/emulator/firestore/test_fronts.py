@@ -192,7 +192,7 @@ async def test_an_rpc_that_is_not_there_says_so(local_client: AsyncClient, sync:
     channel = local_client._firestore_api.transport.grpc_channel
     for call in (
         channel.unary_unary("/google.firestore.v1.Firestore/Nothing")(b""),
-        channel.unary_stream("/google.firestore.v1.Firestore/PartitionQuery")(b""),
+        channel.unary_stream("/google.firestore.v1.Firestore/Nowhere")(b""),
     ):
         with pytest.raises(grpc.aio.AioRpcError, match="The emulator has no") as caught:
             await (call.read() if hasattr(call, "read") else call)
@@ -201,14 +201,13 @@ async def test_an_rpc_that_is_not_there_says_so(local_client: AsyncClient, sync:
         assert "has no" in await call.details()
     with pytest.raises(grpc.aio.AioRpcError, match="no Write"):
         await channel.stream_unary("/google.firestore.v1.Firestore/Write")()
-    with pytest.raises(grpc.aio.AioRpcError, match="no Listen"):
-        await channel.stream_stream("/google.firestore.v1.Firestore/Listen")().read()
-    with pytest.raises(exceptions.MethodNotImplemented):
-        list(sync.collection_group("a").get_partitions(3))
-    with pytest.raises(grpc.RpcError):
-        sync._firestore_api.transport.grpc_channel.stream_stream("/google.firestore.v1.Firestore/Listen")(
-            iter([])
-        )
+    with pytest.raises(grpc.aio.AioRpcError, match="no Talk"):
+        await channel.stream_stream("/google.firestore.v1.Firestore/Talk")().read()
+    sync_channel = sync._firestore_api.transport.grpc_channel
+    with pytest.raises(grpc.RpcError, match="no Nothing"):
+        sync_channel.unary_unary("/google.firestore.v1.Firestore/Nothing")(b"")
+    with pytest.raises(grpc.RpcError, match="no Talk"):
+        sync_channel.stream_stream("/google.firestore.v1.Firestore/Talk")(iter([]))
 
 
 async def test_calls_behave_as_grpcs_own(emulator: Emulator, local_client: AsyncClient) -> None:

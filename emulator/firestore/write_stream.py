@@ -1,0 +1,98 @@
+"""The Write RPC: commits in order, over one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.firestore import limits, names, protos
+from emulator.firestore.committing import Committed
+from emulator.firestore.status import Status
+from emulator.firestore.waiter import Waiter
+
+Commit = Callable[[str, Any], Awaitable[Committed]]
+
+
+class WriteStream:
+    """One stream of writes.
+
+    The first request names the database and has no writes; each later one carries the token of the last response that
+    the client has seen. A request that fails ends the stream.
+
+    Args:
+        commit: carries out writes in a database.
+        new_id: makes the stream's ID.
+    """
+
+    def __init__(self, commit: Commit, new_id: Callable[[], str]) -> None:
+        self._commit = commit
+        self._new_id = new_id
+        self._requests: deque[Any] = deque()
+        self._waiter: Waiter | None = None
+        self._database = ""
+        self._tokens = 0
+        self._ended = False
+
+    def receive(self, request: Any) -> None:
+        self._requests.append(request)
+        self._wake()
+
+    def end_requests(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def close(self) -> None:
+        self._requests.clear()
+        self.end_requests()
+
+    async def next(self) -> Sequence[Any] | None:
+        while not self._requests:
+            if self._ended:
+                return None
+            self._waiter = Waiter(timed=False)
+            await self._waiter
+        request = self._requests.popleft()
+        limits.check_request(request)
+        if not self._database:
+            return [self._open(request)]
+        return [await self._write(request)]
+
+    def _open(self, request: Any) -> Any:
+        database = names.check_database(request.database)
+        if request.writes:
+            raise Status(
+                StatusCode.INVALID_ARGUMENT, "The first request of a write stream cannot have writes."
+            )
+        if request.stream_id and not request.stream_token:
+            raise Status(
+                StatusCode.INVALID_ARGUMENT, "A write stream is resumed with its ID and its last token."
+            )
+        self._database = database
+        return protos.WriteResponse(stream_id=request.stream_id or self._new_id(), stream_token=self._token())
+
+    async def _write(self, request: Any) -> Any:
+        if request.database and request.database != self._database:
+            raise Status(StatusCode.INVALID_ARGUMENT, "A write stream is about one database.")
+        if not self._is_known(request.stream_token):
+            raise Status(StatusCode.INVALID_ARGUMENT, "The stream token is none that this stream has sent.")
+        response = protos.WriteResponse()
+        if request.writes:
+            committed = await self._commit(self._database, request.writes)
+            response.write_results.extend(committed.results)
+            response.commit_time.CopyFrom(committed.time)
+        response.stream_token = self._token()
+        return response
+
+    def _token(self) -> bytes:
+        self._tokens += 1
+        return self._tokens.to_bytes(8, "big")
+
+    def _is_known(self, token: bytes) -> bool:
+        return len(token) == 8 and 1 <= int.from_bytes(token, "big") <= self._tokens
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            self._waiter.wake()
