@@ -32,19 +32,40 @@ def main() -> None:
 @click.option(
     "--indexes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A firestore.indexes.json, for its TTL policies.",
+    help="A firestore.indexes.json, for its TTL policies and its indexes.",
+)
+@click.option(
+    "--enforce-indexes",
+    is_flag=True,
+    help="Let a query fail without the indexes that production would ask for.",
 )
 @click.option(
     "--control-stdio", is_flag=True, hidden=True, help="Take commands from standard input; end with it."
 )
-def firestore(port: int, host: str, concurrency: str, indexes: Path | None, control_stdio: bool) -> None:
+def firestore(
+    port: int,
+    host: str,
+    concurrency: str,
+    indexes: Path | None,
+    enforce_indexes: bool,
+    control_stdio: bool,
+) -> None:
     """A Firestore over gRPC. It keeps its data in memory."""
     # a Ctrl-C while the imports are under way must end it as quietly as one later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from emulator.firestore.command import run
 
     try:
-        asyncio.run(run(host, port, concurrency, indexes, control_stdio=control_stdio))
+        asyncio.run(
+            run(
+                host,
+                port,
+                concurrency,
+                indexes,
+                enforce_indexes=enforce_indexes,
+                control_stdio=control_stdio,
+            )
+        )
     except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

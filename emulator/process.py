@@ -28,16 +28,23 @@ class EmulatorProcess:
     It ends with this process in any case, also if this one is killed: its standard input closes then.
 
     Args:
-        concurrency, indexes: as those of `Emulator`.
+        concurrency, indexes, enforce_indexes: as those of `Emulator`.
         port: 0: any free one.
     """
 
     def __init__(
-        self, *, concurrency: str = "pessimistic", indexes: Path | None = None, port: int = 0
+        self,
+        *,
+        concurrency: str = "pessimistic",
+        indexes: Path | None = None,
+        enforce_indexes: bool = False,
+        port: int = 0,
     ) -> None:
         self._arguments = ["--port", str(port), "--concurrency", concurrency, "--control-stdio"]
         if indexes is not None:
             self._arguments += ["--indexes", str(indexes)]
+        if enforce_indexes:
+            self._arguments.append("--enforce-indexes")
         self._process: asyncio.subprocess.Process | None = None
         self._asking = asyncio.Lock()
         self.address = ""

@@ -12,14 +12,22 @@ from typing import Any
 from emulator.firestore.emulator import Emulator
 
 
-async def run(host: str, port: int, concurrency: Any, indexes: Path | None, *, control_stdio: bool) -> None:
+async def run(
+    host: str,
+    port: int,
+    concurrency: Any,
+    indexes: Path | None,
+    *,
+    enforce_indexes: bool = False,
+    control_stdio: bool = False,
+) -> None:
     """Serve until SIGINT or SIGTERM; with `control_stdio`, until standard input ends.
 
     Raises:
-        OSError: the address cannot be bound.
+        OSError: the address cannot be bound, or the file of indexes not be read.
         ValueError: the file of indexes is none.
     """
-    emulator = Emulator(concurrency=concurrency, indexes=indexes)
+    emulator = Emulator(concurrency=concurrency, indexes=indexes, enforce_indexes=enforce_indexes)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

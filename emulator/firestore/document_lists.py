@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -10,7 +11,7 @@ from grpc import StatusCode
 
 from emulator.firestore import protos
 from emulator.firestore.field_paths import parse_field_path
-from emulator.firestore.query import Query, compile_query, masked
+from emulator.firestore.query import Query, masked
 from emulator.firestore.query_filters import NAME
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import Encoded, document_list
@@ -24,9 +25,13 @@ _MAX_PAGE = 300
 
 
 async def list_documents(
-    request: Any, reader: Reader, consistency: Consistency, store: Store
+    request: Any,
+    compile: Callable[[str, Any], Query],
+    reader: Reader,
+    consistency: Consistency,
+    store: Store,
 ) -> tuple[Encoded, int]:
-    """The response, and how many documents it cost to read."""
+    """The response, and how many documents it cost to read; `compile` makes a query of a parent and its proto."""
     if request.page_size < 0:
         raise _invalid("page_size is negative.")
     size = min(request.page_size or _DEFAULT_PAGE, _MAX_PAGE)
@@ -39,7 +44,7 @@ async def list_documents(
     last = _position(request.page_token)
     if last is not None:
         structured.start_at.CopyFrom(last)
-    query = compile_query(request.parent, structured)
+    query = compile(request.parent, structured)
     run, _ = await reader.query(query, consistency)
     page: list[tuple[str, Version | None]] = [(version.name, version) for version in run]
     if request.show_missing:

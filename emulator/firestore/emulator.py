@@ -38,13 +38,14 @@ class Emulator:
         data_dir: a folder that keeps the data, made where it is missing, for one emulator at a time; None: they live
             as long as the object.
         concurrency: how transactions are kept apart that do not say so themselves.
-        enforce_indexes: whether a query needs its composite index, as in production. Not available yet.
-        indexes: a `firestore.indexes.json`, for its TTL policies.
+        enforce_indexes: whether a query fails without the indexes that production would ask for: a composite one, or
+            one that a field has not by itself. The error says what to add to the file of indexes.
+        indexes: a `firestore.indexes.json`, for its TTL policies and, with `enforce_indexes`, its indexes.
         clock: what commit times, expiry, TTL, latency and deadlines go by.
         seed: what transaction IDs are made from.
 
     Raises:
-        NotImplementedError: an argument asks for what is not available yet.
+        OSError: the file of indexes cannot be read.
         ValueError: another argument is none of those it may be, the data folder cannot be used (or is in use), or the
             file of indexes is none.
     """
@@ -59,14 +60,17 @@ class Emulator:
         clock: Clock | None = None,
         seed: int = 0,
     ) -> None:
-        if enforce_indexes:
-            raise NotImplementedError("enforce_indexes is not available yet: every query has its index here")
         if concurrency not in ("pessimistic", "optimistic"):
             raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
         self.clock: Any = clock or SystemClock()
         self.faults = Faults()
         self._service = Service(
-            clock=self.clock, data_dir=data_dir, concurrency=concurrency, indexes=indexes, seed=seed
+            clock=self.clock,
+            data_dir=data_dir,
+            concurrency=concurrency,
+            indexes=indexes,
+            enforce_indexes=enforce_indexes,
+            seed=seed,
         )
         self._front = Front(self._service, self.clock, self.faults)
 

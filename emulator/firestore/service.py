@@ -25,7 +25,8 @@ from emulator.firestore.index_definitions import IndexDefinitions
 from emulator.firestore.journal import Journal
 from emulator.firestore.listen_stream import ListenStream
 from emulator.firestore.locks import LockTable
-from emulator.firestore.query import compile_query, masked
+from emulator.firestore.missing_index import require_indexes
+from emulator.firestore.query import Query, compile_query, masked
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import Encoded, found_by_name, found_by_query
 from emulator.firestore.status import Status
@@ -78,6 +79,7 @@ class Service:
         data_dir: Path | None = None,
         concurrency: str = "pessimistic",
         indexes: Path | None = None,
+        enforce_indexes: bool = False,
         seed: int = 0,
     ) -> None:
         self.lock = threading.RLock()
@@ -91,6 +93,8 @@ class Service:
         self._transactions = TransactionManager(
             clock, self._locks, pessimistic=concurrency == "pessimistic", seed=seed
         )
+        self._definitions = definitions
+        self._enforce_indexes = enforce_indexes
         self._ttl = TimeToLive(definitions.ttl_fields)
         if self._ttl:
             for version in self._store.documents():
@@ -132,7 +136,7 @@ class Service:
         """A new stream of an RPC that is one both ways."""
         self.tick()
         if rpc == "Listen":
-            return ListenStream(self._store, self._watchers, self.counts, compile_query)
+            return ListenStream(self._store, self._watchers, self.counts, self._compile)
         return WriteStream(
             lambda database, writes: self._committer.commit(database, writes, None),
             self._transactions.new_document_id,
@@ -257,7 +261,7 @@ class Service:
 
     async def _run_query(self, request: Any) -> Iterable[Any]:
         database = names.check_parent(request.parent)
-        query = compile_query(request.parent, request.structured_query)
+        query = self._compile(request.parent, request.structured_query)
         consistency = self._reader.consistency(request, database)
         run, read_us = await self._reader.query(query, consistency)
         self.counts.reads += max(1, len(run.documents) + run.skipped)
@@ -272,7 +276,7 @@ class Service:
     async def _run_aggregation(self, request: Any) -> Iterable[Any]:
         database = names.check_parent(request.parent)
         structured = request.structured_aggregation_query
-        query = compile_query(request.parent, structured.structured_query)
+        query = self._compile(request.parent, structured.structured_query, structured.aggregations)
         consistency = self._reader.consistency(request, database)
         run, read_us = await self._reader.query(query, consistency)
         self.counts.reads += max(1, -(-len(run.documents) // 1_000))
@@ -287,7 +291,7 @@ class Service:
         if request.collection_id:
             names.check_id(request.collection_id)
         consistency = self._reader.consistency(request, database)
-        response, read = await list_documents(request, self._reader, consistency, self._store)
+        response, read = await list_documents(request, self._compile, self._reader, consistency, self._store)
         self.counts.reads += read
         return response
 
@@ -303,6 +307,12 @@ class Service:
     def _answer(self, document: Version | None, request: Any) -> Encoded:
         assert document is not None
         return Encoded(self._masked(document, request))
+    def _compile(self, parent: str, structured: Any, aggregations: Iterable[Any] = ()) -> Query:
+        """The query; a Status where it is malformed, or lacks an index that is enforced."""
+        query = compile_query(parent, structured)
+        if self._enforce_indexes:
+            require_indexes(self._definitions, query, structured, aggregations)
+        return query
 
     @staticmethod
     def _masked(document: Version, request: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import FailedPrecondition
 
 from emulator.process import EmulatorProcess
 from tests.fronts import connect
@@ -49,6 +51,21 @@ async def test_a_process_that_does_not_come_up_is_a_runtime_error(tmp_path: Path
     broken.write_text("{")
     with pytest.raises(RuntimeError, match="did not come up"):
         await EmulatorProcess(indexes=broken).start()
+
+
+async def test_a_process_enforces_the_indexes_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "firestore.indexes.json"
+    override = {"collectionGroup": "a", "fieldPath": "n", "indexes": [{"order": "ASCENDING"}]}
+    path.write_text(json.dumps({"fieldOverrides": [override]}))
+    async with (
+        EmulatorProcess(indexes=path, enforce_indexes=True) as process,
+        connect(process.address) as client,
+    ):
+        await client.collection("a").order_by("n").get()
+        with pytest.raises(FailedPrecondition, match="requires a COLLECTION_DESC index"):
+            await client.collection("a").order_by("n", direction="DESCENDING").get()
+    async with EmulatorProcess(indexes=path) as process, connect(process.address) as client:
+        await client.collection("a").order_by("n", direction="DESCENDING").get()
 
 
 async def test_a_process_that_was_killed_has_gone() -> None:

@@ -275,7 +275,6 @@ async def test_clear_deletes_everything_and_ends_transactions(
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"enforce_indexes": True}, NotImplementedError),
         ({"concurrency": "none"}, ValueError),
     ],
 )
