@@ -307,6 +307,7 @@ class Service:
     def _answer(self, document: Version | None, request: Any) -> Encoded:
         assert document is not None
         return Encoded(self._masked(document, request))
+
     def _compile(self, parent: str, structured: Any, aggregations: Iterable[Any] = ()) -> Query:
         """The query; a Status where it is malformed, or lacks an index that is enforced."""
         query = compile_query(parent, structured)
