@@ -44,9 +44,18 @@ async def run(
                 flush=True,
             )
             commands = None
+        ticking = asyncio.create_task(_tick(emulator))
         await stop.wait()
+        ticking.cancel()
         if commands is not None:
             commands.cancel()
+
+
+async def _tick(emulator: Emulator) -> None:
+    """Let nobody wait for a transaction that was abandoned, nor a listener for a TTL, until somebody asks again."""
+    while True:
+        await asyncio.sleep(1)
+        emulator.tick()
 
 
 async def _obey(emulator: Emulator, reader: asyncio.StreamReader, stop: asyncio.Event) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +57,9 @@ class Reader:
         """The documents of these names (None: there is none), and the read time in microseconds."""
         transaction = consistency.transaction
         if transaction is not None and transaction.pessimistic:
-            await self._locks.read(transaction.owner, names)
-            self._transactions.check(transaction)
+            with self._ending_what_fails_to_begin(consistency):
+                await self._locks.read(transaction.owner, names)
+                self._transactions.check(transaction)
             return [self._store.latest(name) for name in names], self._store.read_time()
         read_us = self._read_us(consistency)
         if transaction is not None:
@@ -70,8 +72,9 @@ class Reader:
         """What the query finds, and the read time in microseconds."""
         transaction = consistency.transaction
         if transaction is not None and transaction.pessimistic:
-            await self._locks.read_query(transaction.owner, query)
-            self._transactions.check(transaction)
+            with self._ending_what_fails_to_begin(consistency):
+                await self._locks.read_query(transaction.owner, query)
+                self._transactions.check(transaction)
             return self._store.indexes.run(query), self._store.read_time()
         read_us = self._read_us(consistency)
         if transaction is not None:
@@ -80,6 +83,16 @@ class Reader:
             return self._store.indexes.run(query), self._store.read_time()
         changed = self._store.changed_since(query, read_us)
         return self._store.indexes.run(query, changed), read_us
+
+    @contextmanager
+    def _ending_what_fails_to_begin(self, consistency: Consistency) -> Iterator[None]:
+        """End a transaction whose first read fails, or is given up: nobody has been told its ID."""
+        try:
+            yield
+        except BaseException:
+            if consistency.began and consistency.transaction is not None:
+                self._transactions.finish(consistency.transaction)
+            raise
 
     def _read_us(self, consistency: Consistency) -> int | None:
         """When to read at; None: now. A transaction reads everything as of its first read."""

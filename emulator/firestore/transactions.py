@@ -103,15 +103,15 @@ class TransactionManager:
         if transaction is None or transaction.database != database:
             raise Status(StatusCode.INVALID_ARGUMENT, _GONE)
         self.check(transaction)
-        transaction.used = self._clock.monotonic()
         return transaction
 
     def check(self, transaction: Transaction) -> None:
-        """ABORTED where the transaction has lost meanwhile."""
+        """ABORTED where the transaction has lost meanwhile; where it has not, it has been used now."""
         if transaction.owner.aborted:
             raise aborted()
         if transaction.id not in self._active:
             raise Status(StatusCode.INVALID_ARGUMENT, _GONE)
+        transaction.used = self._clock.monotonic()
 
     def rollback(self, transaction_id: bytes, database: str) -> None:
         """End a transaction without a commit; one that has ended already is no error, an unknown one is."""
@@ -153,7 +153,10 @@ class TransactionManager:
         return self._rng.randbytes(10).hex()
 
     def _expires(self, transaction: Transaction) -> float:
-        return min(transaction.began + MAX_AGE.total_seconds(), transaction.used + MAX_IDLE.total_seconds())
+        oldest = transaction.began + MAX_AGE.total_seconds()
+        if self._locks.waits(transaction.owner):  # that is not idle
+            return oldest
+        return min(oldest, transaction.used + MAX_IDLE.total_seconds())
 
 
 def aborted() -> Status:

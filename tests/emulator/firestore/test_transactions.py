@@ -3,75 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from google.api_core import exceptions
-from google.cloud.firestore import AsyncClient, FieldFilter, async_transactional
+from google.cloud.firestore import AsyncClient, async_transactional
 from hypothesis import given, settings
 
-from dsset import protos
-from dsset.wire import Wire
 from emulator.firestore import Emulator
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
-
-PESSIMISTIC = {"read_write": {"concurrency_mode": 2}}
-OPTIMISTIC = {"read_write": {"concurrency_mode": 1}}
-
-
-class Session:
-    """One transaction, RPC by RPC."""
-
-    def __init__(self, client: AsyncClient, options: Any = None) -> None:
-        self._client = client
-        self._options = options or {}
-        self.id = b""
-
-    async def begin(self) -> Session:
-        self.id = await Wire.of(self._client).begin(protos.TransactionOptions(**self._options))
-        return self
-
-    async def get(self, path: str) -> Any:
-        request = {
-            "database": self._client._database_string,
-            "documents": [self._client.document(path)._document_path],
-            "transaction": self.id,
-        }
-        stream = await self._client._firestore_api.batch_get_documents(request=request, retry=None)
-        (response,) = [response async for response in stream]
-        found = response._pb
-        return found.found.fields["n"].integer_value if found.WhichOneof("result") == "found" else None
-
-    async def query(self, collection: str, n: int) -> int:
-        class Begun:
-            in_progress, id, _write_pbs = True, self.id, ()
-
-        query = self._client.collection(collection).where(filter=FieldFilter("n", ">=", n))
-        return len([snapshot async for snapshot in query.stream(transaction=Begun())])  # type: ignore[arg-type]
-
-    async def commit(self, *sets: tuple[str, int]) -> None:
-        writes = [
-            protos.Write(
-                update=protos.Document(
-                    name=self._client.document(path)._document_path,
-                    fields={"n": protos.Value(integer_value=n)},
-                )
-            )
-            for path, n in sets
-        ]
-        await Wire.of(self._client).commit(writes, transaction=self.id)
-
-    async def rollback(self) -> None:
-        await Wire.of(self._client).rollback(self.id)
-
-
-async def settle() -> None:
-    """Let everyone go on who can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+from tests.emulator.firestore.sessions import OPTIMISTIC, PESSIMISTIC, Session, settle
 
 
 @pytest.fixture(params=["pessimistic", "optimistic"])
@@ -275,53 +217,6 @@ async def test_an_id_that_means_nothing_is_an_invalid_argument(
     await finished.rollback()
     with pytest.raises(exceptions.InvalidArgument):
         await unknown.rollback()
-
-
-async def test_an_idle_transaction_expires_and_blocks_nobody_any_longer(
-    local_client: AsyncClient, clock: ManualClock
-) -> None:
-    session = await Session(local_client, PESSIMISTIC).begin()
-    await session.get("a/1")
-    began = clock.monotonic()
-    await while_advancing(clock, local_client.document("a/1").set({"n": 1}, retry=None, timeout=200.0))
-    assert 59 <= clock.monotonic() - began <= 61
-    with pytest.raises(exceptions.InvalidArgument, match="expired"):
-        await session.commit(("a/2", 1))
-
-
-async def test_a_transaction_that_is_used_lives_for_270_seconds(
-    local_client: AsyncClient, clock: ManualClock
-) -> None:
-    session = await Session(local_client, PESSIMISTIC).begin()
-    for _ in range(5):
-        clock.advance(timedelta(seconds=50))
-        await session.get("a/1")
-    clock.advance(timedelta(seconds=21))
-    with pytest.raises(exceptions.InvalidArgument, match="expired"):
-        await session.get("a/1")
-
-
-async def test_one_who_waits_and_goes_away_leaves_no_trace(
-    local_client: AsyncClient, emulator: Emulator
-) -> None:
-    session = await Session(local_client, PESSIMISTIC).begin()
-    await session.get("a/1")
-    waiting = asyncio.create_task(local_client.document("a/1").set({"n": 1}))
-    await settle()
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert emulator._service._locks.waiting == 0
-    late = await Session(local_client, PESSIMISTIC).begin()
-    assert await late.get("a/1") is None
-
-
-async def test_a_wait_ends_with_the_rpcs_deadline(local_client: AsyncClient, clock: ManualClock) -> None:
-    session = await Session(local_client, PESSIMISTIC).begin()
-    await session.get("a/1")
-    with pytest.raises(exceptions.DeadlineExceeded):
-        await while_advancing(clock, local_client.document("a/1").set({"n": 1}, retry=None, timeout=5.0))
-    assert clock.monotonic() == pytest.approx(5)
 
 
 async def test_200_clients_that_increment_one_document_all_finish(clock: ManualClock) -> None:
