@@ -16,13 +16,24 @@ Path = tuple[str, ...]
 DOCUMENT_ID = "__name__"
 
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_QUOTED = re.compile(r"`((?:[^`\\]|\\.)*)`", re.DOTALL)
+_QUOTED = re.compile(r"`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_RESERVED = re.compile(r"__.*__", re.DOTALL)
+_MAX_BYTES = 1_500
 
 
 @lru_cache(maxsize=4_096)
 def parse_field_path(text: str) -> Path:
-    """The segments of a field path; INVALID_ARGUMENT where it is malformed."""
+    """The segments of a field path.
+
+    Raises:
+        Status: INVALID_ARGUMENT where it is malformed or longer than 1,500 bytes, or has a reserved segment, such as
+            `__type__`; the document's name, `__name__`, is a path by itself.
+    """
+    if not text:
+        raise _invalid("Invalid empty property path string.")
+    if len(text.encode()) > _MAX_BYTES:
+        raise _invalid(f"property path is longer than {_MAX_BYTES} bytes.")
     segments = []
     position = 0
     while True:
@@ -34,12 +45,22 @@ def parse_field_path(text: str) -> Path:
             if not match:
                 raise _malformed(text)
             segments.append(match.group())
+        if _RESERVED.fullmatch(segments[-1]) and text != DOCUMENT_ID:
+            raise _invalid(f"Invalid reserved name in field path {segments[-1]}")
         position = match.end()
         if position == len(text):
             return tuple(segments)
         if text[position] != ".":
             raise _malformed(text)
         position += 1
+
+
+def parse_field(text: str) -> Path:
+    """The segments of a path to what a document holds, which its name is not; INVALID_ARGUMENT for other paths."""
+    path = parse_field_path(text)
+    if path == (DOCUMENT_ID,):
+        raise _invalid(f"Invalid reserved name in field path {DOCUMENT_ID}")
+    return path
 
 
 def render_field_path(path: Iterable[str]) -> str:
@@ -88,4 +109,11 @@ def delete_field(fields: Any, path: Path) -> None:
 
 
 def _malformed(text: str) -> Status:
-    return Status(StatusCode.INVALID_ARGUMENT, f'Invalid property path "{text}".')
+    return _invalid(
+        f'Invalid property path "{text}". Unquoted property paths must match regex ([a-zA-Z_][a-zA-Z_0-9]*), '
+        "and quoted property paths must match regex (`(?:[^`\\\\]|(?:\\\\.))+`)"
+    )
+
+
+def _invalid(message: str) -> Status:
+    return Status(StatusCode.INVALID_ARGUMENT, message)

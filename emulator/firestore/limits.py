@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 from grpc import StatusCode
 
-from emulator.firestore.names import _RESERVED
 from emulator.firestore.status import Status
 from emulator.firestore.values import document_size
 
@@ -16,7 +17,9 @@ MAX_BATCH_WRITES = 500
 MAX_FIELD_DEPTH = 20
 MAX_FIELD_NAME_BYTES = 1_500
 MAX_TRANSFORMS = 500
+MAX_DIMENSIONS = 2_048
 
+_RESERVED = re.compile(r"__.*__", re.DOTALL)
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of a Timestamp."""
 
@@ -48,6 +51,31 @@ def check_document(document: Any) -> None:
         )
 
 
+def check_vector(fields: Any) -> None:
+    """INVALID_ARGUMENT unless a map that calls itself a vector is one: 1 to 2,048 doubles, and nothing else."""
+    kind = fields["__type__"]
+    if kind.WhichOneof("value_type") != "string_value":
+        raise _invalid("Field __type__ must be a string.")
+    if kind.string_value != "__vector__":
+        raise _invalid(f'"{kind.string_value}" is not a type of values: a map may be a "__vector__".')
+    if "value" not in fields:
+        raise _invalid("Vector map is missing key 'value'.")
+    if fields["value"].WhichOneof("value_type") != "array_value":
+        raise _invalid("Vector value type must be an array.")
+    if len(fields) > 2:
+        raise _invalid("Vector value map has extraneous entries.")
+    elements = fields["value"].array_value.values
+    if not elements:
+        raise _invalid("Cannot have a zero length vector.")
+    if len(elements) > MAX_DIMENSIONS:
+        raise _invalid(f"Vectors must be at most {MAX_DIMENSIONS} dimensions.")
+    for element in elements:
+        if element.WhichOneof("value_type") != "double_value":
+            raise _invalid("Vector must only contain values of type 'double'")
+        if math.isnan(element.double_value):
+            raise _invalid("Vector cannot contain NaN values.")
+
+
 def _check_fields(fields: Any, depth: int) -> None:
     if depth > MAX_FIELD_DEPTH:
         raise _invalid(f"Property array contains values nested more than {MAX_FIELD_DEPTH} levels deep.")
@@ -55,16 +83,19 @@ def _check_fields(fields: Any, depth: int) -> None:
         if not name:
             raise _invalid("Field names must not be empty.")
         if len(name) * 4 > MAX_FIELD_NAME_BYTES and len(name.encode()) > MAX_FIELD_NAME_BYTES:
-            raise _invalid(f"The field name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
-        if name.startswith("__") and _RESERVED.fullmatch(name) and depth == 1:
-            raise _invalid(f'Field name "{name}" is reserved.')
+            raise _invalid(f"The property.name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
+        if name.startswith("__") and _RESERVED.fullmatch(name):
+            raise _invalid(f"field name {name} is reserved")
         _check_value(value, depth)
 
 
 def _check_value(value: Any, depth: int) -> None:
     match value.WhichOneof("value_type"):
         case "map_value":
-            _check_fields(value.map_value.fields, depth + 1)
+            if "__type__" in value.map_value.fields:
+                check_vector(value.map_value.fields)
+            else:
+                _check_fields(value.map_value.fields, depth + 1)
         case "array_value":
             if depth + 1 > MAX_FIELD_DEPTH:
                 raise _invalid(
@@ -81,10 +112,16 @@ def _check_value(value: Any, depth: int) -> None:
             moment.nanos -= moment.nanos % 1_000
         case "geo_point_value":
             point = value.geo_point_value
-            if not (-90 <= point.latitude <= 90 and -180 <= point.longitude <= 180):
+            if not -90 <= point.latitude <= 90:
                 raise _invalid(
-                    "A geo point must have a latitude of -90 to 90 degrees and a longitude of -180 to 180 degrees."
+                    f"Geo point latitude '{point.latitude}' outside permitted range -90.0 to 90.0."
                 )
+            if not -180 <= point.longitude <= 180:
+                raise _invalid(
+                    f"Geo point longitude '{point.longitude}' outside permitted range -180.0 to 180.0."
+                )
+        case None:
+            raise _invalid("Cannot convert firestore.v1.Value with type unset.")
 
 
 def _invalid(message: str) -> Status:

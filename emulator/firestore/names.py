@@ -14,7 +14,9 @@ MAX_ID_BYTES = 1_500
 MAX_DEPTH = 100  # of subcollections
 
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
+_NUMERIC_ID = re.compile(r"__id(-?\d{1,19})__")
 _DATABASE = re.compile(r"projects/[^/]+/databases/[^/]+")
+_MIN_NUMERIC_ID, _MAX_NUMERIC_ID = -(1 << 63), (1 << 63) - 1
 
 
 @lru_cache(maxsize=16_384)
@@ -22,22 +24,18 @@ def check_document(name: str, database: str) -> str:
     """The name of a document of this database; INVALID_ARGUMENT where it is none."""
     segments = _below(name, database)
     if not segments or len(segments) % 2:
-        raise _invalid(f'Document name "{name}" lacks "/documents" or does not end in a document ID.')
-    if len(name.encode()) > MAX_NAME_BYTES:
-        raise _invalid(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
-    if len(segments) > 2 * MAX_DEPTH:
-        raise _invalid(f"Collections are nested more than {MAX_DEPTH} deep.")
-    for segment in segments:
-        check_id(segment)
+        raise _invalid(f'Document name "{name}" lacks "/" at index {len(name)}.')
+    _check_segments(name, segments)
     return name
 
 
 def check_parent(name: str) -> str:
-    """The name of what collections lie under: the database's root, or a document; its database."""
+    """The database of what collections lie under: its root, or a document; INVALID_ARGUMENT for other names."""
     database = database_of(name)
     segments = _below(name, database)
     if len(segments) % 2:
-        raise _invalid(f'Parent "{name}" is a collection where a document belongs.')
+        raise _invalid(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
+    _check_segments(name, segments)
     return database
 
 
@@ -48,16 +46,50 @@ def check_database(name: str) -> str:
     return name
 
 
-def check_id(segment: str) -> None:
-    """INVALID_ARGUMENT unless it may be the ID of a collection or a document."""
-    if not segment:
-        raise _invalid("Document and collection IDs must not be empty.")
-    if segment in (".", ".."):
-        raise _invalid(f'Resource id "{segment}" is invalid because it is a single or a double dot.')
-    if _RESERVED.fullmatch(segment):
-        raise _invalid(f'Resource id "{segment}" is invalid because it is reserved.')
-    if len(segment.encode()) > MAX_ID_BYTES:
-        raise _invalid(f"The resource id is longer than {MAX_ID_BYTES} bytes.")
+def check_reference(name: str, database: str) -> None:
+    """INVALID_ARGUMENT unless it may stand for a document of this database in a query, whatever its IDs are."""
+    if not name.startswith(f"{database}/documents/"):
+        other = "/".join(name.split("/", 4)[:4])
+        raise _invalid(
+            f"The request was for database '{database}' but was attempting to access database '{other}'"
+        )
+    if name.count("/") % 2 == 0:  # four above the database's root, two for each document below
+        return
+    raise _invalid(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
+
+
+def check_collection_id(collection_id: str) -> None:
+    """INVALID_ARGUMENT unless it may be the ID of a collection."""
+    if not collection_id:
+        raise _invalid("A collection ID must not be empty.")
+    if "/" in collection_id:
+        raise _invalid(f'Collection id "{collection_id}" is invalid because it contains "/".')
+    if collection_id in (".", "..") or _RESERVED.fullmatch(collection_id):
+        raise _invalid(f'Collection id "{collection_id}" is invalid because it is reserved.')
+    if len(collection_id.encode()) > MAX_ID_BYTES:
+        raise _invalid(f"The query kind is longer than {MAX_ID_BYTES} bytes.")
+
+
+def check_document_id(document_id: str) -> None:
+    """INVALID_ARGUMENT unless it may be the ID of a document.
+
+    `__id7__` and the like are the numeric IDs that come from Datastore; all other IDs of that shape are reserved.
+    """
+    if not document_id:
+        raise _invalid("A document ID must not be empty.")
+    if "/" in document_id:
+        raise _invalid(f'Resource id "{document_id}" is invalid because it contains "/".')
+    if document_id in (".", ".."):
+        raise _invalid(f'Resource id "{document_id}" is invalid because it is a single or a double dot.')
+    if _RESERVED.fullmatch(document_id) and not _is_numeric(document_id):
+        if document_id.startswith("__id"):
+            raise _invalid(
+                "A long document ID string must be formatted like '__id{LONG}__', where LONG is a 64-bit "
+                f"integer. Found: '{document_id}'."
+            )
+        raise _invalid(f'Resource id "{document_id}" is invalid because it is reserved.')
+    if len(document_id.encode()) > MAX_ID_BYTES:
+        raise _invalid(f"The key path element name is longer than {MAX_ID_BYTES} bytes.")
 
 
 def database_of(name: str) -> str:
@@ -74,9 +106,40 @@ def _below(name: str, database: str) -> list[str]:
     root = f"{database}/documents"
     if name == root:
         return []
-    if not name.startswith(f"{root}/"):
-        raise _invalid(f'"{name}" does not lie in database "{database}".')
-    return name[len(root) + 1 :].split("/")
+    if name.startswith(f"{root}/"):
+        return name[len(root) + 1 :].split("/")
+    if name.startswith(f"{database}/"):
+        raise _invalid(f'Document name "{name}" lacks "documents" at index {len(database) + 1}.')
+    other = "/".join(name.split("/", 4)[:4])
+    raise _invalid(
+        f"The request was for database '{database}' but was attempting to access database '{other}'"
+    )
+
+
+def _check_segments(name: str, segments: list[str]) -> None:
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise _invalid(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
+    if len(segments) > 2 * MAX_DEPTH:
+        raise _invalid(f"Key path is too long. Cannot exceed {MAX_DEPTH} elements.")
+    index = len(name) - sum(map(len, segments)) - len(segments) + 1 if segments else 0
+    for depth, segment in enumerate(segments):
+        kind = "resource" if depth % 2 else "collection"
+        if not segment:
+            raise _invalid(f'Document name "{name}" has an empty {kind} id at index {index}.')
+        if segment in (".", ".."):
+            raise _invalid(f'Document name "{name}" contains a {kind} id "{segment}" at index {index}.')
+        if depth % 2:
+            check_document_id(segment)
+        elif len(segment.encode()) > MAX_ID_BYTES:
+            raise _invalid(f"The key path element kind is longer than {MAX_ID_BYTES} bytes.")
+        else:
+            check_collection_id(segment)
+        index += len(segment) + 1
+
+
+def _is_numeric(document_id: str) -> bool:
+    match = _NUMERIC_ID.fullmatch(document_id)
+    return match is not None and _MIN_NUMERIC_ID <= int(match[1]) <= _MAX_NUMERIC_ID
 
 
 def _invalid(message: str) -> Status:

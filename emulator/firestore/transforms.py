@@ -8,7 +8,7 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import protos
-from emulator.firestore.field_paths import get_field, parse_field_path, set_field
+from emulator.firestore.field_paths import get_field, parse_field, set_field
 from emulator.firestore.status import Status
 from emulator.firestore.values import is_number, sort_key
 
@@ -21,7 +21,7 @@ def apply_transforms(fields: Any, transforms: Any, now_us: int) -> list[Any]:
     """Apply field transforms to a map of fields, in order; the result of each, as `transform_results` has it."""
     results = []
     for transform in transforms:
-        path = parse_field_path(transform.field_path)
+        path = parse_field(transform.field_path)
         after, result = _apply(transform, get_field(fields, path), now_us)
         set_field(fields, path, after)
         results.append(result)
@@ -34,8 +34,8 @@ def _apply(transform: Any, before: Any | None, now_us: int) -> tuple[Any, Any]:
         case "set_to_server_value":
             if transform.set_to_server_value != _REQUEST_TIME:
                 raise _invalid("The server value of a transform must be REQUEST_TIME.")
-            seconds, micros = divmod(now_us, 1_000_000)
-            value = protos.Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=micros * 1_000))
+            seconds, millis = divmod(now_us // 1_000, 1_000)  # "with millisecond precision"
+            value = protos.Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=millis * 1_000_000))
             return value, value
         case "increment":
             value = _increment(before, _number(transform.increment))
@@ -72,7 +72,7 @@ def _extreme(before: Any | None, operand: Any, *, greatest: bool) -> Any:
     if before is None or not is_number(before):
         return operand
     if _is_nan(before) or _is_nan(operand):
-        return protos.Value(double_value=math.nan)
+        return before if _is_nan(before) else operand
     old, new = sort_key(before), sort_key(operand)
     if old == new:
         return before  # of 3 and 3.0, the field keeps what it has

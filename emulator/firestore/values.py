@@ -39,7 +39,8 @@ def sort_key(value: Any) -> bytes:
             return BOOLEAN + (b"\x01" if value.boolean_value else b"\x00")
         case "timestamp_value":
             moment = value.timestamp_value
-            return TIMESTAMP + struct.pack(">QI", moment.seconds + _SIGN, moment.nanos)
+            # what is finer than a microsecond is not stored, so it is not compared either
+            return TIMESTAMP + struct.pack(">QI", moment.seconds + _SIGN, moment.nanos // 1_000)
         case "bytes_value":
             return BYTES + _text(value.bytes_value)
         case "reference_value":
@@ -155,6 +156,14 @@ def _map(fields: Any) -> bytes:
         return VECTOR + struct.pack(">I", len(elements)) + b"".join(map(sort_key, elements)) + _END
     parts = [_KEY + _text(key.encode()) + sort_key(fields[key]) for key in sorted(fields)]
     return MAP + b"".join(parts) + _END
+
+
+def vector_of(value: Any) -> list[float] | None:
+    """The components of a vector; None where the value is none."""
+    fields = value.map_value.fields
+    if value.WhichOneof("value_type") != "map_value" or not _is_vector(fields):
+        return None
+    return [element.double_value for element in fields["value"].array_value.values]
 
 
 def _is_vector(fields: Any) -> bool:

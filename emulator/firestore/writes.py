@@ -8,7 +8,7 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
-from emulator.firestore.field_paths import delete_field, get_field, parse_field_path, set_field
+from emulator.firestore.field_paths import delete_field, get_field, parse_field, set_field
 from emulator.firestore.status import Status
 from emulator.firestore.transforms import apply_transforms
 from emulator.firestore.versions import Version, microseconds, new_version
@@ -48,6 +48,8 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
     operation = write.WhichOneof("operation")
     if operation == "delete":
         return Written(None)
+    if operation == "transform" and not write.transform.field_transforms:
+        raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
     transforms = write.update_transforms if operation == "update" else write.transform.field_transforms
     if len(transforms) > limits.MAX_TRANSFORMS:
         raise Status(
@@ -99,7 +101,7 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
 def _merge(document: Any, fields: Any, mask: Any) -> None:
     """Take the fields that the mask names from `fields`, and delete those that it names and `fields` lacks."""
     for text in mask:
-        path = parse_field_path(text)
+        path = parse_field(text)
         value = get_field(fields, path)
         if value is None:
             delete_field(document.fields, path)

@@ -11,6 +11,7 @@ from emulator.firestore import protos
 from emulator.firestore.field_paths import (
     delete_field,
     get_field,
+    parse_field,
     parse_field_path,
     render_field_path,
     set_field,
@@ -49,12 +50,35 @@ def test_a_path_has_the_segments_that_it_says(text: str, path: tuple[str, ...]) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "a.", ".a", "a..b", "9", "a-b", "a b", "`a", "`a`b", "a`b`", "`a\\`", "a.`b`c", "é", "*"],
+    [".", "a.", ".a", "a..b", "9", "a-b", "a b", "`a", "`a`b", "a`b`", "`a\\`", "a.`b`c", "é", "*", "``"],
 )
 def test_a_malformed_path_is_an_invalid_argument_that_names_it(text: str) -> None:
     with pytest.raises(Status, match="INVALID_ARGUMENT: Invalid property path") as caught:
         parse_field_path(text)
     assert f'"{text}"' in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Invalid empty property path string."),
+        ("__x__", "Invalid reserved name in field path __x__"),
+        ("a.__type__", "Invalid reserved name in field path __type__"),
+        ("`__x__`", "Invalid reserved name in field path __x__"),
+        ("a.__name__", "Invalid reserved name in field path __name__"),
+        ("x" * 1_501, "property path is longer than 1500 bytes."),
+    ],
+)
+def test_a_path_that_production_refuses_is_refused_in_its_words(text: str, message: str) -> None:
+    with pytest.raises(Status, match="INVALID_ARGUMENT") as caught:
+        parse_field_path(text)
+    assert caught.value.message == message
+
+
+def test_a_documents_name_is_no_field_of_it() -> None:
+    with pytest.raises(Status, match="Invalid reserved name in field path __name__"):
+        parse_field("__name__")
+    assert parse_field("a.b") == ("a", "b")
 
 
 def number(value: int) -> Any:
