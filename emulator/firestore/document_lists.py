@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from emulator.firestore import protos
-from emulator.firestore.field_paths import parse_field_path
+from emulator.firestore.field_paths import DOCUMENT_ID, parse_field_path
 from emulator.firestore.query import Query, masked
 from emulator.firestore.query_filters import NAME
 from emulator.firestore.reading import Consistency, Reader
@@ -26,7 +26,7 @@ _MAX_PAGE = 300
 
 async def list_documents(
     request: Any,
-    compile: Callable[[str, Any], Query],
+    compile: Callable[..., Query],
     reader: Reader,
     consistency: Consistency,
     store: Store,
@@ -41,10 +41,11 @@ async def list_documents(
     structured.from_.add(collection_id=request.collection_id)
     structured.limit.value = size + 1
     _order(structured, request.order_by)
+    _order_by_name(structured)
     last = _position(request.page_token)
     if last is not None:
         structured.start_at.CopyFrom(last)
-    query = compile(request.parent, structured)
+    query = compile(request.parent, structured, ruled=bool(request.collection_id))
     run, _ = await reader.query(query, consistency)
     page: list[tuple[str, Version | None]] = [(version.name, version) for version in run]
     if request.show_missing:
@@ -84,6 +85,14 @@ def _order(structured: Any, order_by: str) -> None:
         order.direction = getattr(
             protos.StructuredQuery.Direction, "DESCENDING" if descending else "ASCENDING"
         )
+
+
+def _order_by_name(structured: Any) -> None:
+    """Say what is so anyway, for a cursor to have a value of it."""
+    orders = structured.order_by
+    if not any(order.field.field_path == DOCUMENT_ID for order in orders):
+        direction = orders[-1].direction if orders else protos.StructuredQuery.Direction.ASCENDING
+        orders.add(direction=direction).field.field_path = DOCUMENT_ID
 
 
 def _token(query: Query, last: Version) -> str:

@@ -56,13 +56,21 @@ class _Index:
 
 @dataclass(frozen=True, slots=True)
 class QueryRun:
-    """What a query found, in order, not projected; and how many documents its offset skipped."""
+    """What a query found, in order, not projected; how many documents its offset skipped; and how many entries of
+    indexes were looked at.
+    """
 
     documents: list[Version]
     skipped: int
+    scanned: int = 0
 
     def __iter__(self) -> Iterator[Version]:
         return iter(self.documents)
+
+
+@dataclass(slots=True)
+class _Tally:
+    entries: int = 0
 
 
 class OrderedIndexes:
@@ -106,7 +114,8 @@ class OrderedIndexes:
         skipped = 0
         if query.limit == 0:
             return QueryRun(found, skipped)
-        streams = [self._stream(query, scan, changed or {}) for scan in scans(query)]
+        tally = _Tally()
+        streams = [self._stream(query, scan, changed or {}, tally) for scan in scans(query)]
         for document in _merge(streams):
             if skipped < query.offset:
                 skipped += 1
@@ -114,9 +123,28 @@ class OrderedIndexes:
             found.append(document)
             if query.limit is not None and len(found) == query.limit:
                 break
-        return QueryRun(found, skipped)
+        if query.nearest is not None:
+            found = query.nearest.ranked(found)
+        return QueryRun(found, skipped, tally.entries)
 
-    def _stream(self, query: Query, scan: Scan, changed: Mapping[str, Version | None]) -> Iterator[Found]:
+    def split(
+        self, query: Query, points: int, changed: Mapping[str, Version | None] | None = None
+    ) -> list[str]:
+        """The names of up to `points` documents, in order, that split all that a query finds as evenly as can be.
+
+        Of a query without filters and cursors that is ordered by name. Unless something has changed since, this takes
+        time in proportion to the points, however many documents there are.
+        """
+        if changed:
+            documents = self.run(query, changed).documents
+            return [documents[place].name for place in _places(len(documents), points)]
+        (scan,) = scans(query)
+        entries = self._index(query, scan.shape).entries
+        return [entries[place][1] for place in _places(len(entries), points)]
+
+    def _stream(
+        self, query: Query, scan: Scan, changed: Mapping[str, Version | None], tally: _Tally
+    ) -> Iterator[Found]:
         """What a scan gives, in order: the entries of today but for what has changed, and those of the past."""
         index = self._index(query, scan.shape)
         entries: Iterable[Found] = self._entries(index, scan, changed)
@@ -124,6 +152,7 @@ class OrderedIndexes:
             entries = heapq.merge(entries, _past(query, index, scan, changed), key=itemgetter(0))
         matches = query.condition.matches
         for key, version in entries:
+            tally.entries += 1
             if scan.exact:
                 yield key[scan.head :], version
                 continue
@@ -149,6 +178,12 @@ class OrderedIndexes:
             else:
                 self._of_collection[f"{query.parent}/{query.collection_id}"].append(index)
         return index
+
+
+def _places(count: int, points: int) -> list[int]:
+    """Where to cut so many things: at so many points, all different, and never before the first."""
+    parts = min(points + 1, count)
+    return [count * part // parts for part in range(1, parts)]
 
 
 def _entries_of(index: _Index, versions: Iterable[Version]) -> Iterator[Entry]:

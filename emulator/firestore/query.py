@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grpc import StatusCode
 
 from emulator.firestore import protos
-from emulator.firestore.field_paths import Path, get_field, parse_field_path, set_field
+from emulator.firestore.field_paths import Path, get_field, parse_field_path, render_field_path, set_field
+from emulator.firestore.names import check_reference, database_of
+from emulator.firestore.nearest import Nearest, compile_nearest
 from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
+from emulator.firestore.query_rules import check_rules
 from emulator.firestore.status import Status
 from emulator.firestore.values import invert, name_key, sort_key
 from emulator.firestore.versions import Version
@@ -40,7 +44,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A compiled query. `orders` ends with the name, so that it is total."""
+    """A compiled query. `orders` ends with the name, so that it is total.
+
+    `nearest` ranks what the rest of the query finds.
+    """
 
     parent: str
     collection_id: str
@@ -52,6 +59,7 @@ class Query:
     offset: int
     limit: int | None
     projection: tuple[Path, ...] | None
+    nearest: Nearest | None = None
 
     def covers(self, name: str) -> bool:
         """Whether a document of this name lies in the collection, or the collections, that it asks."""
@@ -82,6 +90,12 @@ class Query:
             if place > self.end.keys or (place == self.end.keys and self.end.before):
                 return False
         return True
+
+    def up_to(self, count: int | None) -> Query:
+        """The query for so many of its documents at most; None: for all of them."""
+        if count is None or self.nearest is not None or (self.limit is not None and self.limit <= count):
+            return self
+        return replace(self, limit=count)
 
     def project(self, version: Version) -> bytes:
         """The encoded document, or what is selected of it."""
@@ -115,15 +129,20 @@ def masked(version: Version, paths: tuple[Path, ...]) -> bytes:
     return data
 
 
-def compile_query(parent: str, structured: Any) -> Query:
-    """The query; INVALID_ARGUMENT where anything about it is malformed."""
+def compile_query(parent: str, structured: Any, *, having: Iterable[Path] = (), ruled: bool = True) -> Query:
+    """The query; INVALID_ARGUMENT where it is malformed, or where production does not run it.
+
+    Args:
+        having: further fields that the documents need to have, and are ordered by before their names.
+        ruled: whether it has to keep production's rules; what it means does not depend on them.
+    """
     sources = structured.from_
-    if len(sources) > 1:
-        raise _invalid("a query may have one collection selector at most")
     collection_id = sources[0].collection_id if sources else ""
     all_descendants = sources[0].all_descendants if sources else True
-    condition = compile_filter(structured.where)
-    orders = _orders(structured.order_by, condition)
+    condition = compile_filter(structured.where, database_of(parent))
+    if ruled:
+        check_rules(parent, structured)
+    orders = _orders(structured.order_by, condition, having)
     limit = structured.limit.value if structured.HasField("limit") else None
     if limit is not None and limit < 0:
         raise _invalid("limit is negative")
@@ -135,43 +154,62 @@ def compile_query(parent: str, structured: Any) -> Query:
         all_descendants=all_descendants,
         condition=condition,
         orders=orders,
-        start=_bound(structured, "start_at", orders),
-        end=_bound(structured, "end_at", orders),
+        start=_bound(parent, structured, "start_at", orders),
+        end=_bound(parent, structured, "end_at", orders),
         offset=structured.offset,
         limit=limit,
         projection=_projection(structured),
+        nearest=compile_nearest(structured.find_nearest) if structured.HasField("find_nearest") else None,
     )
 
 
-def _orders(given: Any, condition: Condition) -> tuple[Order, ...]:
+def _orders(given: Any, condition: Condition, having: Iterable[Path]) -> tuple[Order, ...]:
     orders = [
         Order(parse_field_path(order.field.field_path), order.direction == _DESCENDING) for order in given
     ]
-    paths = {order.path for order in orders}
-    if len(paths) < len(orders):
-        raise _invalid("cannot specify the same field in order by more than once")
+    paths: set[Path] = set()
+    for order in orders:
+        if order.path in paths:
+            raise _invalid(f"order by clause cannot contain duplicate fields {render_field_path(order.path)}")
+        paths.add(order.path)
     # what is compared by inequality orders the results too, then the name, in the direction of the last one given
     descending = orders[-1].descending if orders else False
     implicit = sorted(condition.inequality_fields - paths - {NAME})
-    orders.extend(Order(path, descending) for path in implicit)
+    further = sorted(set(having) - paths - condition.inequality_fields)
+    if NAME in paths and further:
+        raise _invalid(
+            f"This query requires an index that has fields [{', '.join(map(render_field_path, further))}] after "
+            "__name__ and Firestore does not currently support such an index. Please try the query again with "
+            "additional ordering on those fields."
+        )
+    orders.extend(Order(path, descending) for path in implicit + further)
     if NAME not in paths:
         orders.append(Order(NAME, descending))
     return tuple(orders)
 
 
-def _bound(structured: Any, field: str, orders: tuple[Order, ...]) -> Bound | None:
+def _bound(parent: str, structured: Any, field: str, orders: tuple[Order, ...]) -> Bound | None:
     if not structured.HasField(field):
         return None
     cursor = getattr(structured, field)
     if len(cursor.values) > len(orders):
-        raise _invalid("order by clause cannot contain fewer fields than the cursor has values")
+        raise _invalid("Cursor has too many values.")
     keys = []
     for order, value in zip(orders, cursor.values, strict=False):
-        if order.path == NAME and value.WhichOneof("value_type") != "reference_value":
-            raise _invalid("a cursor on __name__ must be a reference")
+        if order.path == NAME:
+            _check_position(value, database_of(parent))
         key = name_key(value.reference_value) if order.path == NAME else sort_key(value)
         keys.append(invert(key) if order.descending else key)
     return Bound(tuple(keys), cursor.before)
+
+
+def _check_position(value: Any, database: str) -> None:
+    if value.WhichOneof("value_type") != "reference_value":
+        raise _invalid("Cursor __key__ value is not a document reference.")
+    name = value.reference_value
+    if not name.startswith(f"{database}/documents/"):
+        raise _invalid("The cursor key is in a different database than the query")
+    check_reference(name, database)
 
 
 def _projection(structured: Any) -> tuple[Path, ...] | None:

@@ -39,7 +39,7 @@ class Documents:
 
     def run(self, query: Any, changed: dict[str, Any] | None = None) -> list[str]:
         self.looked_at.clear()
-        return ids(self.indexes.run(compile_query(ROOT, query), changed))
+        return ids(self.indexes.run(compiled(query), changed))
 
     def _below(self, query: Query) -> Iterator[Any]:
         return filter(lambda one: query.covers(one.name), list(self.latest.values()))
@@ -47,6 +47,11 @@ class Documents:
     def _document(self, name: str) -> Any:
         self.looked_at.append(name)
         return self.latest[name]
+
+
+def compiled(structured: Any) -> Query:
+    """A query that need not keep production's rules, which would narrow what is tried."""
+    return compile_query(ROOT, structured, ruled=False)
 
 
 def ids(documents: Any) -> list[str]:
@@ -169,7 +174,7 @@ def test_a_query_looks_at_no_document_that_it_does_not_give(
 ) -> None:
     assert crowd.run(asked) == expected
     # one that two ranges give is looked at in both, and a merge has looked at the next of each range
-    ranges = len(compile_query(ROOT, asked).condition.disjuncts)
+    ranges = len(compiled(asked).condition.disjuncts)
     spare = 0 if ranges == 1 else 2 * ranges
     assert len(crowd.looked_at) <= len(expected) + spare
 
@@ -215,7 +220,7 @@ def test_more_disjuncts_than_an_index_merges_are_still_answered(crowd: Documents
     assert crowd.run(sevens) == N[0:42:7]
     assert crowd.run(many) == N[:40]
     for asked in (sevens, many):
-        assert 1 <= len(compile_query(ROOT, asked).condition.disjuncts) <= 30
+        assert 1 <= len(compiled(asked).condition.disjuncts) <= 30
 
 
 def test_an_array_that_is_asked_for_two_elements_has_both(crowd: Documents) -> None:
@@ -306,22 +311,22 @@ def test_ranges_give_what_sorting_all_that_match_gives(
 
 def sorted_out(asked: Any, contents: dict[str, Fields]) -> list[str]:
     """What a query gives, by asking each document, and sorting and cutting those that match."""
-    compiled = compile_query(ROOT, asked)
+    query = compiled(asked)
     everything = [document(id, fields) for id, fields in contents.items()]
 
     def key(one: Any) -> tuple[bytes, ...]:
-        return tuple(order.key(one.message) or b"" for order in compiled.orders)
+        return tuple(order.key(one.message) or b"" for order in query.orders)
 
-    found = sorted((one for one in everything if compiled.matches(one.message)), key=key)
-    if (start := compiled.start) is not None:
+    found = sorted((one for one in everything if query.matches(one.message)), key=key)
+    if (start := query.start) is not None:
         size = len(start.keys)
         found = [
             d for d in found if key(d)[:size] > start.keys or (start.before and key(d)[:size] == start.keys)
         ]
-    if (end := compiled.end) is not None:
+    if (end := query.end) is not None:
         size = len(end.keys)
         found = [
             d for d in found if key(d)[:size] < end.keys or (not end.before and key(d)[:size] == end.keys)
         ]
-    last = None if compiled.limit is None else compiled.offset + compiled.limit
-    return ids(found[compiled.offset : last])
+    last = None if query.limit is None else query.offset + query.limit
+    return ids(found[query.offset : last])
