@@ -28,6 +28,12 @@ class Collection:
         """The documents that exist."""
         return (version for version in self.versions.values() if version.data is not None)
 
+    def existed(self, read_us: int) -> bool:
+        """Whether it had any documents at a time."""
+        if not self.log or self.log[-1].time_us <= read_us:
+            return self.live > 0
+        return any(as_of(version, read_us) is not None for version in self.versions.values())
+
     def put(self, version: Version) -> None:
         """Add a document's next version."""
         previous = self.versions.get(version.name)

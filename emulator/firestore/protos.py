@@ -10,6 +10,7 @@ from google.cloud.firestore_v1.types import (
     document as document_types,
     firestore,
     query as query_types,
+    query_profile,
     write as write_types,
 )
 from google.protobuf import empty_pb2, timestamp_pb2, wrappers_pb2
@@ -35,6 +36,7 @@ StructuredQuery: Any = query_types.StructuredQuery.pb()
 StructuredAggregationQuery: Any = query_types.StructuredAggregationQuery.pb()
 Cursor: Any = query_types.Cursor.pb()
 AggregationResult: Any = aggregation_result.AggregationResult.pb()
+ExplainMetrics: Any = query_profile.ExplainMetrics.pb()
 
 BatchGetDocumentsRequest: Any = firestore.BatchGetDocumentsRequest.pb()
 BatchGetDocumentsResponse: Any = firestore.BatchGetDocumentsResponse.pb()
@@ -46,6 +48,8 @@ CommitRequest: Any = firestore.CommitRequest.pb()
 CommitResponse: Any = firestore.CommitResponse.pb()
 CreateDocumentRequest: Any = firestore.CreateDocumentRequest.pb()
 DeleteDocumentRequest: Any = firestore.DeleteDocumentRequest.pb()
+ExecutePipelineRequest: Any = firestore.ExecutePipelineRequest.pb()
+ExecutePipelineResponse: Any = firestore.ExecutePipelineResponse.pb()
 GetDocumentRequest: Any = firestore.GetDocumentRequest.pb()
 ListCollectionIdsRequest: Any = firestore.ListCollectionIdsRequest.pb()
 ListCollectionIdsResponse: Any = firestore.ListCollectionIdsResponse.pb()
@@ -57,6 +61,8 @@ WriteRequest: Any = firestore.WriteRequest.pb()
 WriteResponse: Any = firestore.WriteResponse.pb()
 ListDocumentsRequest: Any = firestore.ListDocumentsRequest.pb()
 ListDocumentsResponse: Any = firestore.ListDocumentsResponse.pb()
+PartitionQueryRequest: Any = firestore.PartitionQueryRequest.pb()
+PartitionQueryResponse: Any = firestore.PartitionQueryResponse.pb()
 RollbackRequest: Any = firestore.RollbackRequest.pb()
 RunAggregationQueryRequest: Any = firestore.RunAggregationQueryRequest.pb()
 RunAggregationQueryResponse: Any = firestore.RunAggregationQueryResponse.pb()

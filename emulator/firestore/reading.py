@@ -41,15 +41,16 @@ class Reader:
             case "transaction":
                 return Consistency(self._transactions.get(request.transaction, database))
             case "new_transaction":
+                self.check_options(request.new_transaction)
                 return Consistency(self._transactions.begin(database, request.new_transaction), began=True)
             case "read_time":
-                read_us = microseconds(request.read_time)
-                now_us = self._store.read_time()
-                if read_us > now_us:
-                    raise Status(StatusCode.INVALID_ARGUMENT, "The read time is in the future.")
-                self._check_age(read_us)
-                return Consistency(read_us=read_us)
+                return Consistency(read_us=self._read_time(request.read_time))
         return Consistency()
+
+    def check_options(self, options: Any) -> None:
+        """Raise the documented error where a transaction is to read at a time that cannot be read at."""
+        if options.WhichOneof("mode") == "read_only" and options.read_only.HasField("read_time"):
+            self._read_time(options.read_only.read_time)
 
     async def documents(
         self, names: Sequence[str], consistency: Consistency
@@ -103,6 +104,15 @@ class Reader:
             transaction.snapshot_us = self._store.read_time()
         self._check_age(transaction.snapshot_us)
         return transaction.snapshot_us
+
+    def _read_time(self, time: Any) -> int:
+        if time.nanos % 1_000:
+            raise Status(StatusCode.INVALID_ARGUMENT, "A read time must have microsecond precision.")
+        read_us = microseconds(time)
+        if read_us > self._store.read_time():
+            raise Status(StatusCode.INVALID_ARGUMENT, "The read time is in the future.")
+        self._check_age(read_us)
+        return read_us
 
     def _check_age(self, read_us: int) -> None:
         if read_us < self._store.oldest_us:

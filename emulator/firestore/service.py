@@ -6,6 +6,7 @@ The coroutines suspend on `Waiter`s only; a front drives them, one step at a tim
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,18 +15,19 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.clock import Clock
-from emulator.firestore import limits, names, protos
-from emulator.firestore.aggregations import aggregate
+from emulator.firestore import explain, limits, names, protos
+from emulator.firestore.aggregations import compile_aggregations
 from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committer
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lists import list_documents
-from emulator.firestore.field_paths import parse_field_path
+from emulator.firestore.field_paths import Path as FieldPath, parse_field_path
 from emulator.firestore.index_definitions import IndexDefinitions
 from emulator.firestore.journal import Journal
 from emulator.firestore.listen_stream import ListenStream
 from emulator.firestore.locks import LockTable
 from emulator.firestore.missing_index import require_indexes
+from emulator.firestore.partitions import compile_partitioned, partition
 from emulator.firestore.query import Query, compile_query, masked
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import Encoded, found_by_name, found_by_query
@@ -46,6 +48,7 @@ UNARY: dict[str, tuple[Any, Any]] = {
     "GetDocument": (protos.GetDocumentRequest, protos.Document),
     "ListCollectionIds": (protos.ListCollectionIdsRequest, protos.ListCollectionIdsResponse),
     "ListDocuments": (protos.ListDocumentsRequest, protos.ListDocumentsResponse),
+    "PartitionQuery": (protos.PartitionQueryRequest, protos.PartitionQueryResponse),
     "Rollback": (protos.RollbackRequest, protos.Empty),
     "UpdateDocument": (protos.UpdateDocumentRequest, protos.Document),
 }
@@ -53,6 +56,7 @@ UNARY: dict[str, tuple[Any, Any]] = {
 
 STREAMING: dict[str, tuple[Any, Any]] = {
     "BatchGetDocuments": (protos.BatchGetDocumentsRequest, protos.BatchGetDocumentsResponse),
+    "ExecutePipeline": (protos.ExecutePipelineRequest, protos.ExecutePipelineResponse),
     "RunAggregationQuery": (protos.RunAggregationQueryRequest, protos.RunAggregationQueryResponse),
     "RunQuery": (protos.RunQueryRequest, protos.RunQueryResponse),
 }
@@ -63,6 +67,9 @@ BIDIRECTIONAL: dict[str, tuple[Any, Any]] = {
     "Write": (protos.WriteRequest, protos.WriteResponse),
 }
 """The RPCs that are streams both ways."""
+_VECTORS_A_READ = 100
+_ENTRIES_A_READ = 1_000
+"""How many index entries are billed as one read, by a nearest neighbour search and by an aggregation."""
 
 
 class Service:
@@ -111,11 +118,13 @@ class Service:
             "GetDocument": self._get_document,
             "ListCollectionIds": self._list_collection_ids,
             "ListDocuments": self._list_documents,
+            "PartitionQuery": self._partition_query,
             "Rollback": self._rollback,
             "UpdateDocument": self._update_document,
         }
         self._streaming: dict[str, Callable[[Any], Awaitable[Iterable[Any]]]] = {
             "BatchGetDocuments": self._batch_get,
+            "ExecutePipeline": self._execute_pipeline,
             "RunAggregationQuery": self._run_aggregation,
             "RunQuery": self._run_query,
         }
@@ -199,7 +208,9 @@ class Service:
 
     async def _create_document(self, request: Any) -> Any:
         database = names.check_parent(request.parent)
+        names.check_collection_id(request.collection_id)
         document_id = request.document_id or self._transactions.new_document_id()
+        names.check_document_id(document_id)
         name = f"{request.parent}/{request.collection_id}/{document_id}"
         document = protos.Document(name=name, fields=request.document.fields)
         write = protos.Write(update=document, current_document=protos.Precondition(exists=False))
@@ -225,7 +236,9 @@ class Service:
     # Transactions -----------------------------------------------------------------------------------------
 
     async def _begin(self, request: Any) -> Any:
-        transaction = self._transactions.begin(names.check_database(request.database), request.options)
+        database = names.check_database(request.database)
+        self._reader.check_options(request.options)
+        transaction = self._transactions.begin(database, request.options)
         return protos.BeginTransactionResponse(transaction=transaction.id)
 
     async def _rollback(self, request: Any) -> Any:
@@ -260,45 +273,99 @@ class Service:
         return self._answer(document, request)
 
     async def _run_query(self, request: Any) -> Iterable[Any]:
+        began_ns = time.perf_counter_ns()
         database = names.check_parent(request.parent)
+        if request.WhichOneof("query_type") is None:
+            raise Status(StatusCode.INVALID_ARGUMENT, "only structured queries are supported")
         query = self._compile(request.parent, request.structured_query)
+        if request.HasField("explain_options") and not request.explain_options.analyze:
+            self.counts.reads += 1
+            return [protos.RunQueryResponse(explain_metrics=explain.plan(query))]
         consistency = self._reader.consistency(request, database)
         run, read_us = await self._reader.query(query, consistency)
-        self.counts.reads += max(1, len(run.documents) + run.skipped)
+        index_reads = 0 if query.nearest is None else run.scanned
+        reads = max(1, len(run.documents) + run.skipped + -(-index_reads // _VECTORS_A_READ))
+        self.counts.reads += reads
         read_time = timestamp(read_us)
         encoded_time = read_time.SerializeToString()
         responses = list(_begun(consistency, protos.RunQueryResponse))
         if run.skipped or not run.documents:
             responses.append(protos.RunQueryResponse(read_time=read_time, skipped_results=run.skipped))
         responses.extend(found_by_query(query.project(document), encoded_time) for document in run)
+        if request.HasField("explain_options"):
+            documents = len(run.documents) + run.skipped
+            execution = explain.Execution(
+                len(run.documents),
+                reads,
+                documents,
+                run.scanned,
+                index_reads,
+                time.perf_counter_ns() - began_ns,
+            )
+            metrics = explain.analysis(query, execution)
+            responses.append(protos.RunQueryResponse(read_time=read_time, explain_metrics=metrics))
         return responses
 
     async def _run_aggregation(self, request: Any) -> Iterable[Any]:
+        began_ns = time.perf_counter_ns()
         database = names.check_parent(request.parent)
+        if request.WhichOneof("query_type") is None:
+            raise Status(StatusCode.INVALID_ARGUMENT, "Only structured aggregation queries are supported.")
         structured = request.structured_aggregation_query
-        query = self._compile(request.parent, structured.structured_query, structured.aggregations)
+        aggregations = compile_aggregations(structured.aggregations)
+        query = self._compile(
+            request.parent, structured.structured_query, structured.aggregations, having=aggregations.paths
+        )
+        if request.HasField("explain_options") and not request.explain_options.analyze:
+            self.counts.reads += 1
+            return [protos.RunAggregationQueryResponse(explain_metrics=explain.plan(query))]
         consistency = self._reader.consistency(request, database)
-        run, read_us = await self._reader.query(query, consistency)
-        self.counts.reads += max(1, -(-len(run.documents) // 1_000))
-        result = aggregate(structured.aggregations, run.documents)
+        run, read_us = await self._reader.query(query.up_to(aggregations.enough), consistency)
+        reads = max(1, -(-(len(run.documents) + run.skipped) // _ENTRIES_A_READ))
+        self.counts.reads += reads
+        result = aggregations.result(run.documents)
         response = protos.RunAggregationQueryResponse(result=result, read_time=timestamp(read_us))
+        if request.HasField("explain_options"):
+            execution = explain.Execution(
+                1, reads, 0, run.scanned, run.scanned, time.perf_counter_ns() - began_ns
+            )
+            response.explain_metrics.CopyFrom(explain.analysis(query, execution))
         if consistency.began and consistency.transaction is not None:
             response.transaction = consistency.transaction.id
         return [response]
 
+    async def _partition_query(self, request: Any) -> Any:
+        query = compile_partitioned(request)
+        consistency = self._reader.consistency(request, names.check_parent(request.parent))
+        response = partition(request, query, self._store, consistency.read_us)
+        self.counts.reads += max(1, len(response.partitions))
+        return response
+
+    async def _execute_pipeline(self, request: Any) -> Iterable[Any]:
+        raise Status(
+            StatusCode.UNIMPLEMENTED,
+            "Pipeline operations are only available for Firestore databases in Enterprise edition, and this is a "
+            "Standard edition one. Use queries (RunQuery) and aggregations (RunAggregationQuery) instead.",
+        )
+
     async def _list_documents(self, request: Any) -> Any:
         database = names.check_parent(request.parent)
         if request.collection_id:
-            names.check_id(request.collection_id)
+            names.check_collection_id(request.collection_id)
         consistency = self._reader.consistency(request, database)
         response, read = await list_documents(request, self._compile, self._reader, consistency, self._store)
         self.counts.reads += read
         return response
 
     async def _list_collection_ids(self, request: Any) -> Any:
-        names.check_parent(request.parent)
-        ids = [one for one in self._store.collections_below(request.parent) if one > request.page_token]
-        size = request.page_size if request.page_size > 0 else len(ids)
+        database = names.check_parent(request.parent)
+        if request.page_size < 0:
+            raise Status(StatusCode.INVALID_ARGUMENT, "Page size must be nonnegative.")
+        read_us = self._reader.consistency(request, database).read_us
+        ids = [
+            one for one in self._store.collections_below(request.parent, read_us) if one > request.page_token
+        ]
+        size = request.page_size or len(ids)
         self.counts.reads += 1
         return protos.ListCollectionIdsResponse(
             collection_ids=ids[:size], next_page_token=ids[size - 1] if len(ids) > size else ""
@@ -308,12 +375,20 @@ class Service:
         assert document is not None
         return Encoded(self._masked(document, request))
 
-    def _compile(self, parent: str, structured: Any, aggregations: Iterable[Any] = ()) -> Query:
+    def _compile(
+        self,
+        parent: str,
+        structured: Any,
+        aggregations: Iterable[Any] = (),
+        *,
+        having: Iterable[FieldPath] = (),
+        ruled: bool = True,
+    ) -> Query:
         """The query; a Status where it is malformed, or lacks an index that is enforced."""
-        query = compile_query(parent, structured)
+        query = compile_query(parent, structured, ruled=ruled)
         if self._enforce_indexes:
             require_indexes(self._definitions, query, structured, aggregations)
-        return query
+        return compile_query(parent, structured, having=having, ruled=ruled) if having else query
 
     @staticmethod
     def _masked(document: Version, request: Any) -> bytes:

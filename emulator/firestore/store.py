@@ -159,11 +159,16 @@ class Store:
         for collection in self._collections.values():
             yield from collection.documents()
 
-    def collections_below(self, parent: str) -> list[str]:
-        """The IDs of the collections right under a document or the root, also of those that lie deeper only."""
+    def collections_below(self, parent: str, read_us: int | None = None) -> list[str]:
+        """The IDs of the collections right under a document or the root, also of those that lie deeper only.
+
+        As they are, or as they were at a time.
+        """
         begin = len(parent) + 1
         found = {
-            collection.path[begin:].split("/", 1)[0] for collection in self._under(parent) if collection.live
+            collection.path[begin:].split("/", 1)[0]
+            for collection in self._under(parent)
+            if (collection.live if read_us is None else collection.existed(read_us))
         }
         return sorted(found)
 

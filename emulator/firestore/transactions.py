@@ -118,7 +118,7 @@ class TransactionManager:
         transaction = self._active.get(transaction_id)
         if transaction is not None and transaction.database == database:
             self.finish(transaction)
-        elif transaction_id not in self._ages:
+        elif transaction is not None or transaction_id not in self._ages:
             raise Status(StatusCode.INVALID_ARGUMENT, _GONE)
 
     def finish(self, transaction: Transaction) -> None:
