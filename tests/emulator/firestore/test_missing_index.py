@@ -7,8 +7,10 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
+from emulator.firestore.query import compile_query
+from emulator.firestore.status import Status
 from tests.emulator.firestore.index_entries import (
     asked,
     index,
@@ -79,14 +81,13 @@ def test_a_long_name_is_encoded_as_google_reads_it() -> None:
     assert asked(message_of(structured(A, field), [])) == f"a, {field}, __name__"
 
 
-def test_a_query_of_more_conjunctions_than_production_takes_is_left_to_other_checks() -> None:
+def test_a_query_of_more_conjunctions_than_production_takes_is_refused_for_that() -> None:
     choices = [("OR", [(f"{name}{n}", "EQUAL", 1) for name in "xy"]) for n in range(40)]
-    assert message_of(structured(choices, "z"), []) == ""
+    assert message_of(structured(choices, "z"), []).startswith("Too many disjunctions")
 
 
 def test_collections_of_whatever_id_need_none() -> None:
     assert message_of(structured((), "__name__", collection="", group=True), [override("*")]) == ""
-    assert message_of(structured(A, collection="", group=True), [override("*")]) == ""
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,7 @@ def nearest(condition: Any, dimension: int = 3) -> Any:
     for _ in range(dimension):
         vector["value"].array_value.values.add(double_value=1.0)
     query.find_nearest.limit.value = 5
+    query.find_nearest.distance_measure = 1
     return query
 
 
@@ -222,10 +224,20 @@ OVERRIDES = st.lists(
 )
 
 
+def is_sound(query: Any) -> bool:
+    """Whether production takes such a query at all."""
+    try:
+        compile_query("projects/p/databases/d/documents", query)
+    except Status:
+        return False
+    return True
+
+
 @given(QUERIES, COMPOSITES, OVERRIDES, AGGREGATIONS)
 def test_with_what_the_error_says_to_add_the_query_is_served(
     query: Any, composites: Any, overrides: Any, aggregations: Any
 ) -> None:
+    assume(is_sound(query))
     entries = composites + overrides
     message = message_of(query, entries, aggregations=aggregations)
     if message:
@@ -238,5 +250,6 @@ def test_with_what_the_error_says_to_add_the_query_is_served(
 def test_another_composite_index_takes_nothing_away(
     query: Any, composites: Any, overrides: Any, others: Any
 ) -> None:
+    assume(is_sound(query))
     if not message_of(query, composites + overrides):
         assert message_of(query, composites + overrides + others) == ""

@@ -105,7 +105,6 @@ SERVED: list[Any] = [
     ("two ranges without an order", q(MORE_A, MORE_B), [index("b, a")]),
     ("an equality and two ranges", q(C, MORE_A, MORE_B), [index("c, b, a")]),
     ("an order, then a range", q(MORE_A, order="b desc"), [index("b desc, a desc")]),
-    ("a range in the order of names", q(MORE_A, order="__name__"), [index("__name__, a")]),
     # merging composite indexes
     ("as in the documentation", q(A, B, C, order="x"), [index("a, x"), index("b, x"), index("c, x")]),
     ("of unlike width", q(A, B, C, order="x"), [index("a, b, x"), index("c, x")]),
@@ -159,7 +158,6 @@ MISSING: list[Any] = [
     ("a collection's index for a group", q(A, order="b", group=True), [index("a, b")], "group: a, b, __name__"),
     ("one choice has none", q(either(A, B), order="x"), [index("a, x")], "b, x, __name__"),
     ("a choice that a range orders", q(either(A, MORE_B)), [], "a, b, __name__"),
-    ("a range in the order of names", q(MORE_A, order="__name__"), [], "__name__, a"),
     # a field's own index
     ("an exempted field", q(A), [override("a")], "COLLECTION_ASC a"),
     ("all fields exempted", q(A), [NONE_OF_ALL], "COLLECTION_ASC a"),
