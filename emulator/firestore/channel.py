@@ -208,7 +208,12 @@ class _StreamCall(_Call, aio.UnaryStreamCall):
 
     async def read(self) -> Any:
         responses: Iterator[Any] = await self._result()
-        response = next(responses, None)
+        try:
+            response = next(responses, None)
+        except Status as status:  # it breaks off
+            self._status = status
+            self._call_back()
+            return await self._result()
         if response is None:
             self._exhausted = True
             self._call_back()

@@ -42,7 +42,7 @@ class Emulator:
             one that a field has not by itself. The error says what to add to the file of indexes.
         indexes: a `firestore.indexes.json`, for its TTL policies and, with `enforce_indexes`, its indexes.
         clock: what commit times, expiry, TTL, latency and deadlines go by.
-        seed: what transaction IDs are made from.
+        seed: what transaction IDs are made from, and what the faults that chance decides go by.
 
     Raises:
         OSError: the file of indexes cannot be read.
@@ -63,7 +63,7 @@ class Emulator:
         if concurrency not in ("pessimistic", "optimistic"):
             raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
         self.clock: Any = clock or SystemClock()
-        self.faults = Faults()
+        self.faults = Faults(seed)
         self._service = Service(
             clock=self.clock,
             data_dir=data_dir,

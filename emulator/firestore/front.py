@@ -9,13 +9,14 @@ from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import wait as wait_for_future
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from grpc import StatusCode
 
 from emulator.clock import Clock
 from emulator.firestore.bidi_stream import BidiStream
-from emulator.firestore.faults import Fault, Faults
+from emulator.firestore.faults import Faults, Mishap
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
 from emulator.firestore.status import Status
 from emulator.firestore.waiter import Waiter
@@ -97,78 +98,121 @@ class Front:
         """
         if rpc not in UNARY:
             raise unimplemented(rpc)
-        return self._begin(rpc, lambda: self.service.unary(rpc, request), timeout)
+        return self._begin(rpc, request, lambda: self.service.unary(rpc, request), timeout)
 
     def begin_stream(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """As `begin_unary`, for the iterator of a streaming RPC's responses."""
         if rpc not in STREAMING:
             raise unimplemented(rpc)
-        return self._begin(rpc, lambda: self.service.stream(rpc, request), timeout)
+        return self._begin(rpc, request, lambda: self.service.stream(rpc, request), timeout)
 
     def begin_bidi(self, rpc: str, timeout: float | None = None) -> Any:
         """As `begin_unary`, for a bidirectional stream: a `Conversation`."""
         if rpc not in BIDIRECTIONAL:
             raise unimplemented(rpc)
-        return self._begin(rpc, lambda: self._open(rpc), timeout)
+        return self._begin(rpc, None, lambda: self._open(rpc), timeout)
 
     def unary_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """The response, without an event loop; a Status where the RPC fails."""
         if rpc not in UNARY:
             raise unimplemented(rpc)
-        return self._call_in_thread(rpc, lambda: self.service.unary(rpc, request), timeout)
+        return self._call_in_thread(rpc, request, lambda: self.service.unary(rpc, request), timeout)
 
     def stream_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Iterator[Any]:
         """As `unary_in_thread`, for the responses of a streaming RPC."""
         if rpc not in STREAMING:
             raise unimplemented(rpc)
-        return self._call_in_thread(rpc, lambda: self.service.stream(rpc, request), timeout)
+        return self._call_in_thread(rpc, request, lambda: self.service.stream(rpc, request), timeout)
 
     def bidi_in_thread(self, rpc: str, timeout: float | None = None) -> Conversation:
         """As `begin_bidi`, without an event loop; a Status where it cannot be opened."""
         if rpc not in BIDIRECTIONAL:
             raise unimplemented(rpc)
-        return self._call_in_thread(rpc, lambda: self._open(rpc), timeout)
+        return self._call_in_thread(rpc, None, lambda: self._open(rpc), timeout)
 
     async def _open(self, rpc: str) -> Conversation:
         return Conversation(self, self.service.converse(rpc))
 
     # In asyncio -------------------------------------------------------------------------------------------
 
-    def _begin(self, rpc: str, start: Start[T], timeout: float | None) -> T | Rest[T]:
+    def _begin(self, rpc: str, request: Any, start: Start[T], timeout: float | None) -> T | Rest[T]:
         deadline = self._deadline(rpc, timeout)
-        fault = self._faults.take(rpc)
-        if fault is None:
+        mishap = self._faults.take(rpc, request) if self._faults.pending else None
+        if mishap is None:
             return self._first_step(start(), deadline)
-        if fault.when == "late":
-            task = asyncio.ensure_future(self._do_late(start, fault))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
-            raise fault.status
-        if fault.latency:
-            return Rest(self._do_slowly(fault, start, deadline), _nothing)
-        if fault.error and fault.when == "before":
-            raise fault.status
+        return self._begin_amiss(rpc, mishap, start, deadline)
+
+    def _begin_amiss(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T | Rest[T]:
+        match mishap.when:
+            case "late":
+                self._leave(self._do_late(start, mishap))
+                raise mishap.status
+            case "twice":
+                return self._do_twice(rpc, mishap, start, deadline)
+            case "cut":
+                start = partial(_cut, start, mishap)
+        if mishap.latency:
+            return Rest(self._do_slowly(mishap, start, deadline), _nothing)
+        if mishap.fails_before:
+            raise mishap.status
         outcome = self._first_step(start(), deadline)
-        if not fault.error:
+        if not mishap.fails_after:
             return outcome
         if isinstance(outcome, Rest):
-            return Rest(_fail_after(outcome, fault), outcome.close)
-        raise fault.status
+            return Rest(_fail_after(outcome, mishap), outcome.close)
+        raise mishap.status
 
-    async def _do_slowly(self, fault: Fault, start: Start[T], deadline: int | None) -> T:
-        await self._clock.sleep(self._cut(fault.latency, deadline))
+    async def _do_slowly(self, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
+        await self._clock.sleep(self._cut(mishap.latency, deadline))
         self._check(deadline)
-        if fault.error and fault.when == "before":
-            raise fault.status
+        if mishap.fails_before:
+            raise mishap.status
         result = await self._drive(start(), deadline)
-        if fault.error:
-            raise fault.status
+        if mishap.fails_after:
+            raise mishap.status
         return result
 
-    async def _do_late(self, start: Start[Any], fault: Fault) -> None:
-        await self._clock.sleep(fault.latency)
-        with suppress(Status):  # whoever asked for it got another error long ago
+    async def _do_late(self, start: Start[Any], mishap: Mishap) -> None:
+        await self._clock.sleep(mishap.latency)
+        with suppress(Status):  # whoever asked for it got another answer long ago
             await self._drive(start(), None)
+
+    def _do_twice(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T | Rest[T]:
+        try:
+            outcome = self._first_step(start(), deadline)
+        except Status:
+            self._do_again(rpc, mishap, start)
+            raise
+        if isinstance(outcome, Rest):
+            return Rest(self._go_on_twice(rpc, mishap, start, outcome), outcome.close)
+        self._do_again(rpc, mishap, start)
+        return outcome
+
+    async def _go_on_twice(self, rpc: str, mishap: Mishap, start: Start[T], first: Rest[T]) -> T:
+        try:
+            result = await first
+        except Status:
+            self._do_again(rpc, mishap, start)
+            raise
+        self._do_again(rpc, mishap, start)
+        return result
+
+    def _do_again(self, rpc: str, mishap: Mishap, start: Start[Any]) -> None:
+        """Do it as if nobody were there to hear the answer: at once, as far as that goes, where it has no latency."""
+        self._deadline(rpc, None)
+        if mishap.latency:
+            self._leave(self._do_late(start, mishap))
+            return
+        with suppress(Status):
+            outcome = self._first_step(start(), None)
+            if isinstance(outcome, Rest):
+                self._leave(_until_it_ends(outcome))
+
+    def _leave(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let work go on that nobody waits for."""
+        task = asyncio.ensure_future(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _drive(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
         result = self._first_step(coroutine, deadline)
@@ -223,40 +267,80 @@ class Front:
 
     # In a thread ------------------------------------------------------------------------------------------
 
-    def _call_in_thread(self, rpc: str, start: Start[T], timeout: float | None) -> T:
+    def _call_in_thread(self, rpc: str, request: Any, start: Start[T], timeout: float | None) -> T:
         deadline = self._deadline(rpc, timeout)
-        fault = self._faults.take(rpc)
-        if fault is None:
+        mishap = self._faults.take(rpc, request) if self._faults.pending else None
+        if mishap is None:
             return self._drive_in_thread(start(), deadline)
-        if fault.when == "late":
-            threading.Thread(target=self._do_late_in_thread, args=(start, fault), daemon=True).start()
-            raise fault.status
-        if fault.latency:
-            self._pause_in_thread(self._cut(fault.latency, deadline))
+        return self._call_amiss_in_thread(rpc, mishap, start, deadline)
+
+    def _call_amiss_in_thread(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
+        match mishap.when:
+            case "late":
+                self._leave_to_thread(self._do_late_in_thread, start, mishap)
+                raise mishap.status
+            case "twice":
+                try:
+                    return self._drive_in_thread(start(), deadline)
+                finally:
+                    self._do_again_in_thread(rpc, mishap, start)
+            case "cut":
+                start = partial(_cut, start, mishap)
+        if mishap.latency:
+            self._pause_in_thread(self._cut(mishap.latency, deadline))
             self._check(deadline)
-        if fault.error and fault.when == "before":
-            raise fault.status
+        if mishap.fails_before:
+            raise mishap.status
         result = self._drive_in_thread(start(), deadline)
-        if fault.error:
-            raise fault.status
+        if mishap.fails_after:
+            raise mishap.status
         return result
 
-    def _do_late_in_thread(self, start: Start[Any], fault: Fault) -> None:
-        self._pause_in_thread(fault.latency)
-        with suppress(Status):  # whoever asked for it got another error long ago
+    def _do_late_in_thread(self, start: Start[Any], mishap: Mishap) -> None:
+        self._pause_in_thread(mishap.latency)
+        with suppress(Status):  # whoever asked for it got another answer long ago
             self._drive_in_thread(start(), None)
 
+    def _do_again_in_thread(self, rpc: str, mishap: Mishap, start: Start[Any]) -> None:
+        """As `_do_again`."""
+        self._deadline(rpc, None)
+        if mishap.latency:
+            self._leave_to_thread(self._do_late_in_thread, start, mishap)
+            return
+        coroutine = start()
+        with suppress(Status, StopIteration):
+            with self.service.lock:
+                waiter = coroutine.send(None)
+            self._leave_to_thread(self._go_on_alone_in_thread, coroutine, waiter)
+
+    def _go_on_alone_in_thread(self, coroutine: Coroutine[Any, Any, Any], waiter: Waiter) -> None:
+        with suppress(Status):
+            self._go_on_in_thread(coroutine, waiter, None)
+
+    @staticmethod
+    def _leave_to_thread(work: Callable[..., None], *arguments: Any) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
     def _drive_in_thread(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
+        try:
+            with self.service.lock:
+                waiter: Waiter = coroutine.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        return self._go_on_in_thread(coroutine, waiter, deadline)
+
+    def _go_on_in_thread(self, coroutine: Coroutine[Any, Any, T], waiter: Waiter, deadline: int | None) -> T:
         lock = self.service.lock
         try:
             while True:
-                with lock:
-                    waiter: Waiter = coroutine.send(None)
                 poll = _POLL if waiter.timed or deadline is not None else None
                 while not wait_for_future([waiter.future], timeout=poll).done:
                     with lock:
                         self.service.tick()
                     self._check(deadline)
+                with lock:
+                    waiter = coroutine.send(None)
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -304,9 +388,18 @@ def _too_late() -> Status:
     return Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
-async def _fail_after(rest: Rest[Any], fault: Fault) -> Any:
+async def _fail_after(rest: Rest[Any], mishap: Mishap) -> Any:
     await rest
-    raise fault.status
+    raise mishap.status
+
+
+async def _until_it_ends(rest: Rest[Any]) -> None:
+    with suppress(Status):
+        await rest
+
+
+def _cut(start: Start[Any], mishap: Mishap) -> Coroutine[Any, Any, Any]:
+    return mishap.cut(start())
 
 
 def _nothing() -> None:

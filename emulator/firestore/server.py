@@ -95,10 +95,10 @@ def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
             responses = front.begin_stream(rpc, request)
             if isinstance(responses, Rest):
                 responses = await responses
+            for response in responses:
+                await context.write(response)
         except Status as status:
             await context.abort(status.code, status.message)
-        for response in responses:
-            await context.write(response)
 
     return handle
 

@@ -150,7 +150,12 @@ class _Responses(_Outcome):
         return self
 
     def __next__(self) -> Any:
-        return self._deserialize(next(self._responses).SerializeToString())
+        try:
+            response = next(self._responses)
+        except Status as status:  # it breaks off
+            self._status = status
+            raise InProcessRpcError(status) from None
+        return self._deserialize(response.SerializeToString())
 
 
 class _Conversing(grpc.RpcError, grpc.Call, grpc.Future):
