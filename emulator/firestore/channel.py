@@ -16,6 +16,7 @@ import grpc
 from grpc import StatusCode, aio
 
 from emulator.firestore.front import Front, Rest, unimplemented
+from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
@@ -261,7 +262,10 @@ class _BidiCall(_Call, aio.StreamStreamCall):
         conversation = await self._result()
         if self.done():
             raise asyncio.InvalidStateError("the RPC has ended")
-        conversation.send(self._encode(request))
+        try:
+            conversation.send(self._encode(request))
+        except Status as status:  # what it said is no message
+            conversation.fail(status)
 
     async def done_writing(self) -> None:
         (await self._result()).done_writing()
@@ -344,13 +348,15 @@ class _UnaryUnary(aio.UnaryUnaryMultiCallable):
         self._rpc = short_name(method)
         self._serialize = serializer or _as_it_is
         self._deserialize = deserializer or _as_it_is
-        self._parse = UNARY[self._rpc][0].FromString if self._rpc in UNARY else _as_it_is
+        self._request_class = UNARY[self._rpc][0] if self._rpc in UNARY else None
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
-        message = self._parse(self._serialize(request))
-        return _UnaryCall(
-            lambda: self._front.begin_unary(self._rpc, message, timeout), timeout, self._deserialize
-        )
+        data = self._serialize(request)
+        return _UnaryCall(lambda: self._begin(data, timeout), timeout, self._deserialize)
+
+    def _begin(self, data: bytes, timeout: float | None) -> Any:
+        request = None if self._request_class is None else parse(self._request_class, data)
+        return self._front.begin_unary(self._rpc, request, timeout)
 
 
 class _UnaryStream(aio.UnaryStreamMultiCallable):
@@ -359,13 +365,15 @@ class _UnaryStream(aio.UnaryStreamMultiCallable):
         self._rpc = short_name(method)
         self._serialize = serializer or _as_it_is
         self._deserialize = deserializer or _as_it_is
-        self._parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else _as_it_is
+        self._request_class = STREAMING[self._rpc][0] if self._rpc in STREAMING else None
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
-        message = self._parse(self._serialize(request))
-        return _StreamCall(
-            lambda: self._front.begin_stream(self._rpc, message, timeout), timeout, self._deserialize
-        )
+        data = self._serialize(request)
+        return _StreamCall(lambda: self._begin(data, timeout), timeout, self._deserialize)
+
+    def _begin(self, data: bytes, timeout: float | None) -> Any:
+        request = None if self._request_class is None else parse(self._request_class, data)
+        return self._front.begin_stream(self._rpc, request, timeout)
 
 
 class _StreamUnary(aio.StreamUnaryMultiCallable):
@@ -388,12 +396,12 @@ class _StreamStream(aio.StreamStreamMultiCallable):
     ) -> Any:
         if self._rpc not in BIDIRECTIONAL:
             return _RefusedCall(self._rpc)
-        parse = BIDIRECTIONAL[self._rpc][0].FromString
+        request_class = BIDIRECTIONAL[self._rpc][0]
         return _BidiCall(
             lambda: self._front.begin_bidi(self._rpc, timeout),
             request_iterator,
             timeout,
-            lambda request: parse(self._serialize(request)),
+            lambda request: parse(request_class, self._serialize(request)),
             self._deserialize,
         )
 

@@ -86,7 +86,8 @@ class Fault:
             return False
         if self.when == "twice" and rpc not in UNARY and rpc not in STREAMING:
             return False  # a stream of requests is one conversation
-        return self.path is None or is_about(self.path, request)
+        # what a stream of requests will be about is not known as it opens
+        return self.path is None or (request is not None and is_about(self.path, request))
 
     def _check_when(self) -> None:
         if self.when not in ("before", "after", "late", "twice", "cut"):
@@ -135,9 +136,8 @@ class Mishap:
         assert fault.error is not None
         return Status(StatusCode[fault.error], f"fault injected: {fault.error} {fault.when} {fault.rpc}")
 
-    async def cut(self, stream: Coroutine[Any, Any, Iterator[Any]]) -> Iterator[Any]:
+    def cut(self, responses: Iterator[Any]) -> Iterator[Any]:
         """A streaming RPC's responses, of which the last ones are lost."""
-        responses = await stream
         if not self.fault.after_messages:
             raise self.status  # where the stream's very first error belongs, so that retries see it
         return self._cut_off(responses)

@@ -13,6 +13,9 @@ from emulator.firestore.status import Status
 
 Path = tuple[str, ...]
 
+_MAX_SEGMENTS = 100  # no document is nested so deep, and no path of its own may build one that is
+_USUAL_LENGTH = 256  # characters; what is longer is not remembered, lest giants fill the memory
+
 DOCUMENT_ID = "__name__"
 
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -22,7 +25,6 @@ _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _MAX_BYTES = 1_500
 
 
-@lru_cache(maxsize=4_096)
 def parse_field_path(text: str) -> Path:
     """The segments of a field path.
 
@@ -30,11 +32,15 @@ def parse_field_path(text: str) -> Path:
         Status: INVALID_ARGUMENT where it is malformed or longer than 1,500 bytes, or has a reserved segment, such as
             `__type__`; the document's name, `__name__`, is a path by itself.
     """
+    return _parse_again(text) if len(text) <= _USUAL_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> Path:
     if not text:
         raise _invalid("Invalid empty property path string.")
     if len(text.encode()) > _MAX_BYTES:
         raise _invalid(f"property path is longer than {_MAX_BYTES} bytes.")
-    segments = []
+    segments: list[str] = []
     position = 0
     while True:
         match = _QUOTED.match(text, position)
@@ -50,7 +56,7 @@ def parse_field_path(text: str) -> Path:
         position = match.end()
         if position == len(text):
             return tuple(segments)
-        if text[position] != ".":
+        if text[position] != "." or len(segments) >= _MAX_SEGMENTS:
             raise _malformed(text)
         position += 1
 
@@ -61,6 +67,7 @@ def parse_field(text: str) -> Path:
     if path == (DOCUMENT_ID,):
         raise _invalid(f"Invalid reserved name in field path {DOCUMENT_ID}")
     return path
+_parse_again = lru_cache(maxsize=4_096)(_parse)
 
 
 def render_field_path(path: Iterable[str]) -> str:

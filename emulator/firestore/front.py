@@ -52,6 +52,12 @@ class Conversation:
         self._front = front
         self._stream = stream
         self._lock = front.service.lock
+        self._failure: Status | None = None
+        self._messages_left: int | None = None  # until a fault cuts it
+
+    def cut_after(self, messages: int, failure: Status) -> None:
+        """Let the stream break after so many responses."""
+        self._messages_left, self._failure = messages, failure
 
     def send(self, request: Any) -> None:
         """Send a request; what becomes of it is told to whoever reads."""
@@ -63,18 +69,39 @@ class Conversation:
         with self._lock:
             self._stream.end_requests()
 
+    def fail(self, failure: Status) -> None:
+        """End the stream with an error, which whoever reads is told."""
+        self._failure = failure
+        self.close()
+
     async def read(self) -> Sequence[Any] | None:
         """The next responses; None: the stream has ended. A Status where it fails."""
-        return await self._front._drive(self._stream.next(), None)
+        self._check_cut()
+        return self._heard(await self._front._drive(self._stream.next(), None))
 
     def read_in_thread(self) -> Sequence[Any] | None:
         """As `read`, without an event loop."""
-        return self._front._drive_in_thread(self._stream.next(), None)
+        self._check_cut()
+        return self._heard(self._front._drive_in_thread(self._stream.next(), None))
 
     def close(self) -> None:
         """Give the stream up: whoever reads is told that it has ended."""
         with self._lock:
             self._stream.close()
+
+    def _heard(self, responses: Sequence[Any] | None) -> Sequence[Any] | None:
+        if self._messages_left is not None:
+            responses = None if responses is None else responses[: self._messages_left]
+            self._messages_left -= len(responses or ())
+        elif responses is None and self._failure is not None:
+            raise self._failure
+        return responses
+
+    def _check_cut(self) -> None:
+        if self._messages_left == 0:
+            self.close()
+            assert self._failure is not None
+            raise self._failure
 
 
 class Front:
@@ -398,8 +425,16 @@ async def _until_it_ends(rest: Rest[Any]) -> None:
         await rest
 
 
-def _cut(start: Start[Any], mishap: Mishap) -> Coroutine[Any, Any, Any]:
-    return mishap.cut(start())
+async def _cut(start: Start[Any], mishap: Mishap) -> Any:
+    opened = await start()
+    if not isinstance(opened, Conversation):
+        return mishap.cut(opened)
+    messages = mishap.fault.after_messages
+    if not messages:
+        opened.close()
+        raise mishap.status
+    opened.cut_after(messages, mishap.status)
+    return opened
 
 
 def _nothing() -> None:

@@ -76,6 +76,31 @@ def check_vector(fields: Any) -> None:
             raise _invalid("Vector cannot contain NaN values.")
 
 
+def check_operand(value: Any) -> None:
+    """INVALID_ARGUMENT for a value that holds a time or a place that there is not."""
+    match value.WhichOneof("value_type"):
+        case "timestamp_value":
+            moment = value.timestamp_value
+            if not (_MIN_SECONDS <= moment.seconds <= _MAX_SECONDS and 0 <= moment.nanos < 1_000_000_000):
+                raise _invalid("A timestamp must lie in the years 1 to 9999.")
+        case "geo_point_value":
+            point = value.geo_point_value
+            if not -90 <= point.latitude <= 90:
+                raise _invalid(
+                    f"Geo point latitude '{point.latitude}' outside permitted range -90.0 to 90.0."
+                )
+            if not -180 <= point.longitude <= 180:
+                raise _invalid(
+                    f"Geo point longitude '{point.longitude}' outside permitted range -180.0 to 180.0."
+                )
+        case "array_value":
+            for element in value.array_value.values:
+                check_operand(element)
+        case "map_value":
+            for inner in value.map_value.fields.values():
+                check_operand(inner)
+
+
 def _check_fields(fields: Any, depth: int) -> None:
     if depth > MAX_FIELD_DEPTH:
         raise _invalid(f"Property array contains values nested more than {MAX_FIELD_DEPTH} levels deep.")
@@ -106,20 +131,10 @@ def _check_value(value: Any, depth: int) -> None:
                     raise _invalid("Cannot convert an array value in an array value.")
                 _check_value(element, depth + 1)
         case "timestamp_value":
-            moment = value.timestamp_value
-            if not (_MIN_SECONDS <= moment.seconds <= _MAX_SECONDS and 0 <= moment.nanos < 1_000_000_000):
-                raise _invalid("A timestamp must lie in the years 1 to 9999.")
-            moment.nanos -= moment.nanos % 1_000
+            check_operand(value)
+            value.timestamp_value.nanos -= value.timestamp_value.nanos % 1_000
         case "geo_point_value":
-            point = value.geo_point_value
-            if not -90 <= point.latitude <= 90:
-                raise _invalid(
-                    f"Geo point latitude '{point.latitude}' outside permitted range -90.0 to 90.0."
-                )
-            if not -180 <= point.longitude <= 180:
-                raise _invalid(
-                    f"Geo point longitude '{point.longitude}' outside permitted range -180.0 to 180.0."
-                )
+            check_operand(value)
         case None:
             raise _invalid("Cannot convert firestore.v1.Value with type unset.")
 

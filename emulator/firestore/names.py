@@ -15,7 +15,8 @@ MAX_DEPTH = 100  # of subcollections
 
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _NUMERIC_ID = re.compile(r"__id(-?\d{1,19})__")
-_DATABASE = re.compile(r"projects/[^/]+/databases/[^/]+")
+_DATABASE = re.compile(r"projects/(?!\.{1,2}/)[^/\x00-\x1f]+/databases/(?!\.{1,2}\Z)[^/\x00-\x1f]+")
+_MAX_DATABASE_NAME = 512  # characters; a project's ID has 30, a domain and a database's ID 63 each
 _MIN_NUMERIC_ID, _MAX_NUMERIC_ID = -(1 << 63), (1 << 63) - 1
 
 
@@ -29,6 +30,7 @@ def check_document(name: str, database: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4_096)
 def check_parent(name: str) -> str:
     """The database of what collections lie under: its root, or a document; INVALID_ARGUMENT for other names."""
     database = database_of(name)
@@ -41,7 +43,7 @@ def check_parent(name: str) -> str:
 
 def check_database(name: str) -> str:
     """The name of a database; INVALID_ARGUMENT where it is none."""
-    if not _DATABASE.fullmatch(name):
+    if len(name) > _MAX_DATABASE_NAME or not _DATABASE.fullmatch(name):
         raise _invalid(f'Invalid database name "{name}": expected projects/<project>/databases/<database>.')
     return name
 

@@ -10,6 +10,7 @@ from grpc import StatusCode
 
 from emulator.firestore import protos
 from emulator.firestore.field_paths import Path, get_field, parse_field_path, render_field_path, set_field
+from emulator.firestore.limits import check_operand
 from emulator.firestore.names import check_reference, database_of
 from emulator.firestore.nearest import Nearest, compile_nearest
 from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
@@ -18,6 +19,7 @@ from emulator.firestore.status import Status
 from emulator.firestore.values import invert, name_key, sort_key
 from emulator.firestore.versions import Version
 
+_ROOT_SLASHES = 4  # of projects/P/databases/D/documents
 _DESCENDING = protos.StructuredQuery.Direction.DESCENDING
 
 
@@ -138,6 +140,9 @@ def compile_query(parent: str, structured: Any, *, having: Iterable[Path] = (), 
     """
     sources = structured.from_
     collection_id = sources[0].collection_id if sources else ""
+    if collection_id:
+        check_id(collection_id)
+    _check_size(structured, parent)
     all_descendants = sources[0].all_descendants if sources else True
     condition = compile_filter(structured.where, database_of(parent))
     if ruled:
@@ -196,6 +201,7 @@ def _bound(parent: str, structured: Any, field: str, orders: tuple[Order, ...]) 
         raise _invalid("Cursor has too many values.")
     keys = []
     for order, value in zip(orders, cursor.values, strict=False):
+        check_operand(value)
         if order.path == NAME:
             _check_position(value, database_of(parent))
         key = name_key(value.reference_value) if order.path == NAME else sort_key(value)
@@ -217,6 +223,20 @@ def _projection(structured: Any) -> tuple[Path, ...] | None:
         return None
     paths = (parse_field_path(field.field_path) for field in structured.select.fields)
     return tuple(path for path in paths if path != NAME)
+
+
+def _check_size(structured: Any, parent: str) -> None:
+    parts = len(structured.order_by) + _filters(structured.where) + (parent.count("/") > _ROOT_SLASHES)
+    if parts > MAX_QUERY_PARTS:
+        raise _invalid(
+            f"a query may have {MAX_QUERY_PARTS} filters and orders at most, a subcollection's one less, not {parts}"
+        )
+
+
+def _filters(where: Any) -> int:
+    if where.WhichOneof("filter_type") != "composite_filter":
+        return int(where.WhichOneof("filter_type") is not None)
+    return sum(map(_filters, where.composite_filter.filters))
 
 
 def _invalid(message: str) -> Status:

@@ -20,6 +20,7 @@ from emulator.firestore.conjunctions import (
     either,
 )
 from emulator.firestore.field_paths import DOCUMENT_ID, Path, get_field, parse_field_path
+from emulator.firestore.limits import check_operand
 from emulator.firestore.names import check_reference
 from emulator.firestore.status import Status
 from emulator.firestore.values import NAN, NULL, name_key, sort_key
@@ -112,6 +113,7 @@ def _field(field_filter: Any, database: str) -> Condition:
     op, value = field_filter.op, field_filter.value
     if value.WhichOneof("value_type") is None:
         raise _invalid("Cannot convert firestore.v1.Value with type unset.")
+    check_operand(value)
     keys = set(_disjunction(value, op)) if op in _OF_LISTS else {sort_key(value)}
     if path == NAME:
         _check_references(op, value, database)

@@ -12,15 +12,25 @@ from grpc import aio
 
 from emulator.firestore.front import Conversation, Front, Rest, unimplemented
 from emulator.firestore.limits import MAX_REQUEST_BYTES
+from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
 _SERVICE = "google.firestore.v1.Firestore"
 
+_MAX_STREAMS = 10_000
+"""Calls at a time on one connection; further ones wait at the client. An idle one takes about 20 kB."""
+
+_MAX_PENDING = 2**31 - 1
+
 _OPTIONS = (
     # a request that is a little too large gets Firestore's own error, a giant one gRPC's
     ("grpc.max_receive_message_length", 4 * MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
+    # gRPC's own limits (1,000, and 3,000) cancel calls of any client, by chance, when another sends many at once
+    ("grpc.server.max_pending_requests", _MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
+    ("grpc.max_concurrent_streams", _MAX_STREAMS),
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a lottery
 )
 
@@ -50,11 +60,11 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
 def _handlers(front: Front) -> Any:
     methods = {}
     for rpc, (request, _) in UNARY.items():
-        methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc), request.FromString, _encode)
+        methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc, request), None, _encode)
     for rpc, (request, _) in STREAMING.items():
-        methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc), request.FromString, _encode)
+        methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc, request), None, _encode)
     for rpc, (request, _) in BIDIRECTIONAL.items():
-        methods[rpc] = grpc.stream_stream_rpc_method_handler(_bidi(front, rpc), request.FromString, _encode)
+        methods[rpc] = grpc.stream_stream_rpc_method_handler(_bidi(front, rpc, request), None, _encode)
     return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
 
@@ -78,10 +88,10 @@ class _NotThere(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _unary(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def handle(request: Any, context: Any) -> Any:
+def _unary(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
+    async def handle(data: bytes, context: Any) -> Any:
         try:
-            response = front.begin_unary(rpc, request)
+            response = front.begin_unary(rpc, parse(request_class, data))
             return await response if isinstance(response, Rest) else response
         except Status as status:
             await context.abort(status.code, status.message)
@@ -89,10 +99,10 @@ def _unary(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[Any]]:
     return handle
 
 
-def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
-    async def handle(request: Any, context: Any) -> None:
+def _stream(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any], Awaitable[None]]:
+    async def handle(data: bytes, context: Any) -> None:
         try:
-            responses = front.begin_stream(rpc, request)
+            responses = front.begin_stream(rpc, parse(request_class, data))
             if isinstance(responses, Rest):
                 responses = await responses
             for response in responses:
@@ -103,15 +113,15 @@ def _stream(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
     return handle
 
 
-def _bidi(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
-    async def handle(requests: AsyncIterator[Any], context: Any) -> None:
+def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitable[None]]:
+    async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
         conversation: Conversation | None = None
         feeding: asyncio.Task[None] | None = None
         try:
             opened = front.begin_bidi(rpc)
             conversation = await opened if isinstance(opened, Rest) else opened
             assert conversation is not None
-            feeding = asyncio.create_task(_feed(requests, conversation))
+            feeding = asyncio.create_task(_feed(requests, message, conversation))
             while (responses := await conversation.read()) is not None:
                 for response in responses:
                     await context.write(response)
@@ -126,7 +136,10 @@ def _bidi(front: Front, rpc: str) -> Callable[[Any, Any], Awaitable[None]]:
     return handle
 
 
-async def _feed(requests: AsyncIterator[Any], conversation: Conversation) -> None:
-    async for request in requests:
-        conversation.send(request)
+async def _feed(requests: AsyncIterator[bytes], message: Any, conversation: Conversation) -> None:
+    try:
+        async for request in requests:
+            conversation.send(parse(message, request))
+    except Status as status:
+        conversation.fail(status)
     conversation.done_writing()

@@ -12,6 +12,7 @@ from grpc import StatusCode
 
 from emulator.firestore.channel import short_name
 from emulator.firestore.front import Conversation, Front, unimplemented
+from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
@@ -254,7 +255,11 @@ class _Conversing(grpc.RpcError, grpc.Call, grpc.Future):
             for request in requests:
                 if self._code is not None:
                     return
-                self._conversation.send(encode(request))
+                try:
+                    self._conversation.send(encode(request))
+                except Status as status:  # what it said is no message
+                    self._conversation.fail(status)
+                    return
             self._conversation.done_writing()
 
         threading.Thread(target=run, daemon=True, name="in-process requests").start()
@@ -280,7 +285,8 @@ class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         try:
-            message = UNARY[self._rpc][0].FromString(self._serialize(request)) if self._rpc in UNARY else None
+            data = self._serialize(request)
+            message = parse(UNARY[self._rpc][0], data) if self._rpc in UNARY else None
             response = self._front.unary_in_thread(self._rpc, message, timeout)
         except Status as status:
             raise InProcessRpcError(status) from None
@@ -306,8 +312,9 @@ class _UnaryStream(grpc.UnaryStreamMultiCallable):
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         try:
-            parse = STREAMING[self._rpc][0].FromString if self._rpc in STREAMING else lambda data: data
-            responses = self._front.stream_in_thread(self._rpc, parse(self._serialize(request)), timeout)
+            data = self._serialize(request)
+            message = parse(STREAMING[self._rpc][0], data) if self._rpc in STREAMING else None
+            responses = self._front.stream_in_thread(self._rpc, message, timeout)
         except Status as status:
             raise InProcessRpcError(status) from None
         return _Responses(responses, self._deserialize)
@@ -325,8 +332,8 @@ class _StreamStream(grpc.StreamStreamMultiCallable):
             call = _Conversing(self._front.bidi_in_thread(self._rpc, timeout), self._deserialize)
         except Status as status:
             raise InProcessRpcError(status) from None
-        parse = BIDIRECTIONAL[self._rpc][0].FromString
-        call.feed(iter(request_iterator), lambda request: parse(self._serialize(request)))
+        request_class = BIDIRECTIONAL[self._rpc][0]
+        call.feed(iter(request_iterator), lambda request: parse(request_class, self._serialize(request)))
         return call
 
 

@@ -128,18 +128,19 @@ class TransactionManager:
 
     def expire(self) -> None:
         """End the transactions that are too old or were idle for too long."""
-        for transaction in [
-            one for one in self._active.values() if self._expires(one) <= self._clock.monotonic()
-        ]:
+        now = self._clock.monotonic()
+        if not self._active or now < self._soonest:
+            return  # each RPC asks: it must not cost more where many transactions are under way
+        for transaction in [one for one in self._active.values() if self._expires(one) <= now]:
             del self._active[transaction.id]
             self._locks.abort(transaction.owner)
+        self._soonest = min(map(self._expires, self._active.values()), default=0.0)
 
     def next_expiry(self) -> timedelta | None:
-        """How long until the next one expires; None where there is none."""
+        """How long until it is worth calling `expire`: not after the next one expires; None where there is none."""
         if not self._active:
             return None
-        soonest = min(map(self._expires, self._active.values()))
-        return timedelta(seconds=max(0.0, soonest - self._clock.monotonic()))
+        return timedelta(seconds=max(0.0, self._soonest - self._clock.monotonic()))
 
     def clear(self, database: str | None = None) -> None:
         """End all transactions."""

@@ -33,7 +33,7 @@ def test_dsset_exports_these_names() -> None:
 
 
 def test_the_others_export_these_names() -> None:
-    assert emulator.firestore.__all__ == ["Counts", "Emulator", "Fault", "Faults", "PendingFault"]
+    assert emulator.firestore.__all__ == ["Counts", "Emulator", "Fault", "Faults", "Latency", "PendingFault"]
     assert eventbox.testing.__all__ == ["ManualClock"]
 
 
