@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
+
+from emulator.manual_clock import ManualClock
+
+_START = "2030-01-01T00:00:00Z"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,35 +47,92 @@ def main() -> None:
     help="Let a query fail without the indexes that production would ask for.",
 )
 @click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="What transaction IDs, and faults that chance decides, are made from.",
+)
+@click.option(
+    "--control-port",
+    type=click.IntRange(0, 65535),
+    help="Take orders over HTTP there: faults, counters, clock, clearing. 0: any free port.",
+)
+@click.option(
+    "--control-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the control port listens. Whoever can reach it can delete all data.",
+)
+@click.option(
+    "--manual-clock",
+    metavar="[START]",
+    is_flag=False,
+    flag_value=_START,
+    help=f"A clock that stands still until the control port moves it; from {_START} unless another time is given.",
+)
+@click.option(
     "--control-stdio", is_flag=True, hidden=True, help="Take commands from standard input; end with it."
 )
 def firestore(
     port: int,
     host: str,
-    concurrency: str,
+    concurrency: Any,
     indexes: Path | None,
     enforce_indexes: bool,
+    seed: int,
+    control_port: int | None,
+    control_host: str,
+    manual_clock: str | None,
     control_stdio: bool,
 ) -> None:
     """A Firestore over gRPC. It keeps its data in memory."""
     # a Ctrl-C while the imports are under way must end it as quietly as one later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from emulator.firestore.command import run
+    from emulator.firestore.emulator import Emulator
 
+    clock = None if manual_clock is None else ManualClock(_time(manual_clock))
+    _warn_of_outsiders("--host", host, "read, write and delete all data")
+    control = None
+    if control_port is not None:
+        _warn_of_outsiders("--control-host", control_host, "delete all data")
+        control = join_address(control_host, control_port)
     try:
-        asyncio.run(
-            run(
-                host,
-                port,
-                concurrency,
-                indexes,
-                enforce_indexes=enforce_indexes,
-                control_stdio=control_stdio,
-            )
+        emulator = Emulator(
+            concurrency=concurrency, indexes=indexes, enforce_indexes=enforce_indexes, clock=clock, seed=seed
         )
+        asyncio.run(run(emulator, join_address(host, port), control, control_stdio=control_stdio))
     except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+
+
+def join_address(host: str, port: int) -> str:
+    """Host and port in one; an IPv6 address goes into brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _time(text: str) -> datetime:
+    try:
+        start = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected a time such as {_START}: {error}", param_hint="--manual-clock"
+        ) from error
+    return start if start.tzinfo is not None else start.replace(tzinfo=UTC)
+
+
+def _warn_of_outsiders(option: str, host: str, what: str) -> None:
+    try:
+        inside = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = False
+    if not inside:
+        click.echo(
+            f"Warning: {option} {host} is not loopback: whoever can reach this machine there can {what}, "
+            "without a password.",
+            err=True,
+        )
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """The clock that the emulators go by.
 
 Anything of this shape serves; `SystemClock` is the default. A test hands in a clock that it moves by hand,
-such as `eventbox.testing.ManualClock`, and every time-dependent thing (commit times, transaction expiry,
+such as `emulator.manual_clock.ManualClock`, and every time-dependent thing (commit times, transaction expiry,
 TTL, latency of faults, deadlines in process) follows it.
 """
 

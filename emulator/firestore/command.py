@@ -6,41 +6,40 @@ import asyncio
 import json
 import signal
 import sys
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Any
 
+from emulator.firestore.control import Control, NoSuchFaultError, UnmovableClockError
 from emulator.firestore.emulator import Emulator
 
+_MAX_LINE = 2**24  # bytes of a command
 
-async def run(
-    host: str,
-    port: int,
-    concurrency: Any,
-    indexes: Path | None,
-    *,
-    enforce_indexes: bool = False,
-    control_stdio: bool = False,
-) -> None:
+
+async def run(emulator: Emulator, address: str, control_address: str | None, *, control_stdio: bool) -> None:
     """Serve until SIGINT or SIGTERM; with `control_stdio`, until standard input ends.
 
     Raises:
-        OSError: the address cannot be bound, or the file of indexes not be read.
-        ValueError: the file of indexes is none.
+        OSError: an address cannot be bound.
     """
-    emulator = Emulator(concurrency=concurrency, indexes=indexes, enforce_indexes=enforce_indexes)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with emulator.serving(f"{host}:{port}") as address:
-        print(f"export FIRESTORE_EMULATOR_HOST={address}", flush=True)
+    async with AsyncExitStack() as stack:
+        bound = await stack.enter_async_context(emulator.serving(address))
+        url = None
+        if control_address is not None:
+            url = await stack.enter_async_context(emulator.controlling(control_address))
+        print(f"export FIRESTORE_EMULATOR_HOST={bound}", flush=True)
+        if url is not None:
+            print(f"control: {url}", flush=True)
         if control_stdio:
-            reader = asyncio.StreamReader()
+            reader = asyncio.StreamReader(limit=_MAX_LINE)
             await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-            commands = asyncio.create_task(_obey(emulator, reader, stop))
+            commands = asyncio.create_task(_obey(Control(emulator), reader, stop))
         else:
             print(
-                "A Firestore is up; paste the line above where your application starts. Ctrl-C ends it.",
+                "A Firestore is up; paste the first line where your application starts. Ctrl-C ends it.",
                 flush=True,
             )
             commands = None
@@ -51,6 +50,7 @@ async def run(
             commands.cancel()
 
 
+
 async def _tick(emulator: Emulator) -> None:
     """Let nobody wait for a transaction that was abandoned, nor a listener for a TTL, until somebody asks again."""
     while True:
@@ -58,25 +58,38 @@ async def _tick(emulator: Emulator) -> None:
         emulator.tick()
 
 
-async def _obey(emulator: Emulator, reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
+async def _obey(control: Control, reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
     """Answer each command on standard input by a line of JSON; stop when the other side has gone."""
     while line := await reader.readline():
-        match line.decode().strip():
-            case "counts":
-                counts = emulator.counts
-                answer: dict[str, Any] = {
-                    "rpcs": dict(counts.rpcs),
-                    "reads": counts.reads,
-                    "writes": counts.writes,
-                    "deletes": counts.deletes,
-                }
-            case "reset":
-                emulator.counts.reset()
-                answer = {}
-            case "clear":
-                emulator.clear()
-                answer = {}
-            case other:
-                answer = {"error": f"unknown command {other!r}"}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(_answer(control, line.decode())), flush=True)
     stop.set()
+
+
+def _answer(control: Control, line: str) -> Any:
+    command, _, content = line.strip().partition(" ")
+    try:
+        arguments = json.loads(content) if content else {}
+        match command:
+            case "counts":
+                return control.counts()
+            case "reset":
+                return control.reset_counts()
+            case "clear":
+                return control.clear(**arguments)
+            case "add_fault":
+                return control.add_fault(arguments)
+            case "faults":
+                return control.faults()
+            case "remove_fault":
+                return control.remove_fault(arguments["id"])
+            case "clear_faults":
+                return control.clear_faults()
+            case "clock":
+                return control.clock()
+            case "advance":
+                return control.advance(arguments["seconds"])
+    except (ValueError, NoSuchFaultError, UnmovableClockError) as error:
+        return {"refused": str(error)}
+    except (KeyError, TypeError):
+        return {"refused": f"{command} cannot be done with {content!r}"}
+    return {"refused": f"unknown command {command!r}"}

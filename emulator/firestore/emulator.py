@@ -18,11 +18,14 @@ from google.cloud.firestore_v1.services.firestore.transports import (
 
 from emulator.clock import Clock, SystemClock
 from emulator.firestore.channel import InProcessChannel
+from emulator.firestore.control import Control
 from emulator.firestore.counts import Counts
 from emulator.firestore.faults import Faults
 from emulator.firestore.front import Front
+from emulator.firestore.names import check_database
 from emulator.firestore.server import serve
 from emulator.firestore.service import Service
+from emulator.firestore.status import Status
 from emulator.firestore.sync_channel import InProcessSyncChannel
 
 
@@ -104,6 +107,20 @@ class Emulator:
         async with serve(self._front, address) as bound:
             yield bound
 
+    @asynccontextmanager
+    async def controlling(self, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+        """Take orders over HTTP while inside: faults, counters, the clock, and clearing; gives the base URL.
+
+        Tests in any language can use it; see docs/emulator.md. Whoever can reach the address can delete all data.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        from emulator.firestore.control_server import control_server  # its imports take as long as all others
+
+        async with control_server(Control(self), address) as url:
+            yield url
+
     def tick(self) -> None:
         """Do at once what the clock has made due: expire transactions, and delete what TTL policies say.
 
@@ -117,11 +134,27 @@ class Emulator:
         with self._service.lock:
             self._service.close()
 
-    def clear(self) -> None:
-        """Delete all data, end all transactions, and forget all faults; the counters stay."""
+    def clear(self, project: str | None = None, database: str = "(default)") -> None:
+        """Delete all data, end all transactions, and forget all faults; the counters stay.
+
+        With a project, delete one database of it and end its transactions: all else stays, faults too.
+
+        Raises:
+            ValueError: the names are none of a database.
+        """
+        if project is None:
+            if database != "(default)":
+                raise ValueError("a database alone is not enough: name its project too")
+            with self._service.lock:
+                self._service.clear()
+            self.faults.clear()
+            return
+        try:
+            name = check_database(f"projects/{project}/databases/{database}")
+        except Status as error:
+            raise ValueError(error.message) from None
         with self._service.lock:
-            self._service.clear()
-        self.faults.clear()
+            self._service.clear(name)
 
 
 class _InProcessAsyncClient(AsyncClient):  # type: ignore[misc]

@@ -54,9 +54,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         known = {"*", *UNARY, *STREAMING, *BIDIRECTIONAL}
-        if self.rpc not in known:
+        if not isinstance(self.rpc, str) or self.rpc not in known:
             raise ValueError(f"rpc must be one of {', '.join(sorted(known))}, not {self.rpc!r}")
-        if self.error is not None and (self.error == "OK" or self.error not in StatusCode.__members__):
+        if self.error is not None and (
+            not isinstance(self.error, str) or self.error == "OK" or self.error not in StatusCode.__members__
+        ):
             raise ValueError(
                 f"error must be the name of a gRPC status code, such as UNAVAILABLE, not {self.error!r}"
             )

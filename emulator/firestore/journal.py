@@ -92,20 +92,14 @@ class Journal:
         except sqlite3.Error as error:
             self._fail(error)
 
-    def clear(self, database: str | None = None) -> None:
-        """Delete all documents of a database, or of all.
+    def clear(self) -> None:
+        """Delete all documents.
 
         Raises:
             Status: as `record`.
         """
         try:
-            if database is None:
-                self._database.execute("DELETE FROM document")
-            else:
-                begin = f"{database}/documents/"
-                self._database.execute(
-                    "DELETE FROM document WHERE name >= ? AND name < ?", (begin, f"{begin[:-1]}0")
-                )
+            self._database.execute("DELETE FROM document")
         except sqlite3.Error as error:
             self._fail(error)
 

@@ -87,13 +87,10 @@ class OrderedIndexes:
         self._of_collection: defaultdict[str, list[_Index]] = defaultdict(list)
         self._of_groups: list[_Index] = []
 
-    def clear(self, collection: str) -> None:
-        """Forget all documents of a collection, which are being deleted at once."""
-        for index in self._of_collection.pop(collection, ()):
-            del self._indexes[index.shape]
-        for index in [one for one in self._of_groups if one.query.covers(f"{collection}/x")]:
-            self._of_groups.remove(index)
-            del self._indexes[index.shape]
+    def clear(self) -> None:
+        self._indexes.clear()
+        self._of_collection.clear()
+        self._of_groups.clear()
 
     def update(self, old: Version | None, new: Version) -> None:
         """Keep the indexes up with one document's next version."""

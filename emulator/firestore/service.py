@@ -163,7 +163,7 @@ class Service:
         return self._transactions.next_expiry()
 
     def clear(self, database: str | None = None) -> None:
-        """Delete everything in a database, or in all, and end its transactions."""
+        """Delete everything, or what lies in one database, and end all its transactions."""
         self._transactions.clear(database)
         self._store.clear(database)
         if database is None:

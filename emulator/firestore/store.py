@@ -58,7 +58,7 @@ class Store:
         )  # one for each version in the collections' logs, in order of time
         self._past_bytes = 0
         self._last_us = 0
-        self._pruned_us = 0
+        self._pruned_us = self._cleared_us = 0
         self.began_us = self.now_us()
         self.indexes = OrderedIndexes(self.documents_below, self.latest)
         self.on_change: Callable[[str], None] | None = None
@@ -102,11 +102,12 @@ class Store:
     def is_known_since(self, collection: str, read_us: int) -> bool:
         """Whether every change in a collection since then is still known."""
         found = self._collections.get(collection)
-        return found is None or found.pruned_us <= read_us
+        return self._cleared_us <= read_us and (found is None or found.pruned_us <= read_us)
 
     def is_query_known_since(self, query: Query, read_us: int) -> bool:
         """Whether every change since then in a query's reach is still known."""
-        return all(collection.pruned_us <= read_us for collection in self._reached_by(query))
+        reached = self._reached_by(query)
+        return self._cleared_us <= read_us and all(one.pruned_us <= read_us for one in reached)
 
     def changed_since(self, query: Query, read_us: int) -> dict[str, Version | None]:
         """The documents in a query's reach that differ now from what they were then, as they were then."""
@@ -183,19 +184,25 @@ class Store:
         return {name for name in names if self.latest(name) is None}
 
     def clear(self, database: str | None = None) -> None:
-        """Forget every document of a database, or of all, and its history; time goes on from where it was."""
+        """Delete every document of a database; or of all, together with their history.
+
+        Raises:
+            Status: the journal cannot be written; nothing has changed.
+        """
+        if database is not None:
+            below = self._under(f"{database}/documents")
+            names = {document.name: document for collection in below for document in collection.documents()}
+            self.commit({name: (document, None) for name, document in names.items()}, self.commit_time())
+            return
         if self._journal is not None:
-            self._journal.clear(database)
-        gone = list(self._collections.values() if database is None else self._under(f"{database}/documents"))
-        for collection in gone:
-            del self._collections[collection.path]
-            self.indexes.clear(collection.path)
-        paths = {collection.path for collection in gone}
-        self._log = deque(collection for collection in self._log if collection.path not in paths)
-        if database is None:
-            self._past_bytes = 0
+            self._journal.clear()
+        paths = list(self._collections)
+        self._collections.clear()
+        self._log.clear()
+        self._past_bytes = 0
+        self.indexes.clear()
         # what was there cannot be told any more, so nobody may ask for it
-        self._pruned_us = self.commit_time()
+        self._cleared_us = self._pruned_us = self.commit_time()
         if self.on_change is not None:
             for path in paths:
                 self.on_change(path)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from eventbox.testing.manual_clock import ManualClock
+from emulator.manual_clock import ManualClock
 
 __all__ = ["ManualClock"]

@@ -44,11 +44,15 @@ class ManualClock:
         """Move the clock on, and wake those whose time has come, in the order of their times.
 
         They run when the caller awaits next. Call it in the thread of the event loop.
+
+        Raises:
+            ValueError: the duration is negative.
+            OverflowError: it would be later than the year 9999.
         """
         if duration < timedelta(0):
             raise ValueError(f"a clock does not go back: {duration!r}")
+        self._now += duration  # an OverflowError beyond the year 9999, before anything has moved
         self._elapsed += duration
-        self._now += duration
         while self._sleepers and self._sleepers[0][0] <= self._elapsed:
             _, _, woken = heapq.heappop(self._sleepers)
             if not woken.done():
