@@ -110,8 +110,6 @@ def _groups(request: Any) -> Iterator[str]:
 
 def _meets_group(path: str, collection_id: str) -> bool:
     segments = path.split("/")
-    if segments[-1] == _DEEP:
-        return True
     if segments[-1] == _ALL and len(segments) > 1:
         segments.pop()
     elif len(segments) % 2 == 0 and _DEEP not in segments:

@@ -420,6 +420,11 @@ async def test_ten_thousand_idle_streams_leave_others_alone(
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+async def test_a_burst_of_calls_is_answered_to_the_last(channel: grpc.aio.Channel) -> None:
+    calls = [send(channel, "ListCollectionIds", field(1, ROOT.encode())) for _ in range(6_000)]
+    assert set(await asyncio.gather(*calls)) == {(StatusCode.OK, "")}
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -100,6 +100,7 @@ QUERIES = ["query orders", "count orders", "group orders"]
         ("items/*", ["group items"]),
         ("**/items/**/**", ["get orders/1/items/1", "group orders", "group items"]),
         ("order", []),
+        ("a/items", []),
         ("orders/1/items/2", []),
     ],
 )
@@ -166,6 +167,13 @@ async def test_chance_goes_by_the_seed_whatever_other_faults_there_are() -> None
     assert await outcomes(7, other=True) == first
     assert await outcomes(8) != first
     assert 0.2 < sum(first) / len(first) < 0.4
+
+
+async def test_each_fault_has_a_chance_of_its_own(emulator: Emulator, local_client: AsyncClient) -> None:
+    for path in ("a/1", "b/1"):
+        emulator.faults.add(Fault(path=path, error="PERMISSION_DENIED", probability=0.5, times=None))
+    failed = [[await fails(local_client.document(path).get()) for _ in range(50)] for path in ("a/1", "b/1")]
+    assert failed[0] != failed[1]
 
 
 async def test_an_rpc_that_chance_spares_does_not_use_a_fault_up_and_meets_the_next(
@@ -282,6 +290,27 @@ async def test_work_that_waits_for_a_lock_is_done_twice_once_it_can_be(
     assert not waiting.done()
     await transaction._rollback()
     await waiting
+    assert (await ref.get()).get("n") == 2
+
+
+async def test_a_repetition_that_waits_is_done_in_its_turn(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    ref = local_client.document("a/1")
+    first, second = (local_client.transaction(max_attempts=1) for _ in range(2))
+    for transaction in (first, second):
+        await transaction._begin()
+    await ref.get(transaction=first)
+    emulator.faults.add(Fault(rpc="Commit", when="twice"))
+    write = asyncio.ensure_future(ref.set({"n": Increment(1)}, merge=True))
+    await asyncio.sleep(0)
+    read = asyncio.ensure_future(ref.get(transaction=second))
+    await asyncio.sleep(0)
+    await first._rollback()
+    await write
+    assert (await read).get("n") == 1  # the repetition comes behind this reader
+    await second._rollback()
+    await ref.set({"m": 1}, merge=True)  # and before this one
     assert (await ref.get()).get("n") == 2
 
 
