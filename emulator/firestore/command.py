@@ -50,7 +50,6 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
             commands.cancel()
 
 
-
 async def _tick(emulator: Emulator) -> None:
     """Let nobody wait for a transaction that was abandoned, nor a listener for a TTL, until somebody asks again."""
     while True:

@@ -67,6 +67,8 @@ def parse_field(text: str) -> Path:
     if path == (DOCUMENT_ID,):
         raise _invalid(f"Invalid reserved name in field path {DOCUMENT_ID}")
     return path
+
+
 _parse_again = lru_cache(maxsize=4_096)(_parse)
 
 

@@ -19,7 +19,6 @@ from emulator.firestore.status import Status
 from emulator.firestore.values import invert, name_key, sort_key
 from emulator.firestore.versions import Version
 
-_ROOT_SLASHES = 4  # of projects/P/databases/D/documents
 _DESCENDING = protos.StructuredQuery.Direction.DESCENDING
 
 
@@ -140,9 +139,6 @@ def compile_query(parent: str, structured: Any, *, having: Iterable[Path] = (), 
     """
     sources = structured.from_
     collection_id = sources[0].collection_id if sources else ""
-    if collection_id:
-        check_id(collection_id)
-    _check_size(structured, parent)
     all_descendants = sources[0].all_descendants if sources else True
     condition = compile_filter(structured.where, database_of(parent))
     if ruled:
@@ -223,20 +219,6 @@ def _projection(structured: Any) -> tuple[Path, ...] | None:
         return None
     paths = (parse_field_path(field.field_path) for field in structured.select.fields)
     return tuple(path for path in paths if path != NAME)
-
-
-def _check_size(structured: Any, parent: str) -> None:
-    parts = len(structured.order_by) + _filters(structured.where) + (parent.count("/") > _ROOT_SLASHES)
-    if parts > MAX_QUERY_PARTS:
-        raise _invalid(
-            f"a query may have {MAX_QUERY_PARTS} filters and orders at most, a subcollection's one less, not {parts}"
-        )
-
-
-def _filters(where: Any) -> int:
-    if where.WhichOneof("filter_type") != "composite_filter":
-        return int(where.WhichOneof("filter_type") is not None)
-    return sum(map(_filters, where.composite_filter.filters))
 
 
 def _invalid(message: str) -> Status:

@@ -40,7 +40,9 @@ def sort_key(value: Any) -> bytes:
         case "timestamp_value":
             moment = value.timestamp_value
             # what is finer than a microsecond is not stored, so it is not compared either
-            return TIMESTAMP + struct.pack(">QI", moment.seconds + _SIGN, (moment.nanos & 0xFFFF_FFFF) // 1_000)
+            return TIMESTAMP + struct.pack(
+                ">QI", moment.seconds + _SIGN, (moment.nanos & 0xFFFF_FFFF) // 1_000
+            )
         case "bytes_value":
             return BYTES + _text(value.bytes_value)
         case "reference_value":

@@ -367,3 +367,32 @@ def _watch(client: Client) -> None:
     cells.document("1").delete()
     assert next(told) == []
     watch.unsubscribe()
+
+
+async def test_a_listener_is_told_when_everything_is_cleared(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    await local_client.document("c/1").set({})
+    listener = ListeningClient(local_client)
+    await listener.add(1, query())
+    await listener.snapshot()
+    emulator.clear("demo")
+    await listener.snapshot()
+    assert listener.ids(1) == []
+    await local_client.document("c/2").set({})
+    await listener.snapshot()
+    emulator.clear()
+    await local_client.document("c/3").set({})
+    await listener.snapshot()
+    assert listener.ids(1) == ["c/3"]
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_a_stream_can_be_cut(emulator: Emulator, local_client: AsyncClient, after: int) -> None:
+    await local_client.document("c/1").set({})
+    emulator.faults.add(Fault(rpc="Listen", error="UNAVAILABLE", when="cut", after_messages=after))
+    listener = ListeningClient(local_client)
+    with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+        await listener.add(1, query())
+        await listener.snapshot()
+    assert len(listener.heard) == after
