@@ -6,6 +6,7 @@ Production answers it by an approximate index; here the answer is exact.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import mul
@@ -127,7 +128,10 @@ def _dot_product(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def _cosine(left: Sequence[float], right: Sequence[float]) -> float:
-    lengths = math.sqrt(_dot_product(left, left)) * math.sqrt(_dot_product(right, right))
+    # one root of both squares, which is exact where they are: parallel vectors have no distance
+    squares = _dot_product(left, left) * _dot_product(right, right)
+    in_range = sys.float_info.min < squares < math.inf
+    lengths = math.sqrt(squares) if in_range else math.hypot(*left) * math.hypot(*right)
     if not lengths:
         raise Status(
             StatusCode.FAILED_PRECONDITION,

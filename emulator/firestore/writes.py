@@ -46,6 +46,8 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
     if write.HasField("current_document"):
         check_precondition(name, before, write.current_document, now_us)
     operation = write.WhichOneof("operation")
+    if operation != "update":
+        _check_update_only(write)
     if operation == "delete":
         return Written(None)
     if operation == "transform" and not write.transform.field_transforms:
@@ -96,6 +98,14 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
                     f"the stored version ({before.time_us}) does not match the required base "
                     f"version ({microseconds(precondition.update_time)})",
                 )
+
+
+def _check_update_only(write: Any) -> None:
+    if write.HasField("update_mask") or write.update_transforms:
+        field = "update_mask" if write.HasField("update_mask") else "update_transforms"
+        raise Status(
+            StatusCode.INVALID_ARGUMENT, f"{field} can be set only when the operation of a write is update."
+        )
 
 
 def _merge(document: Any, fields: Any, mask: Any) -> None:
