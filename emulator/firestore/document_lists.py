@@ -26,7 +26,7 @@ _MAX_PAGE = 300
 
 async def list_documents(
     request: Any,
-    compile: Callable[..., Query],
+    compile: Callable[[str, Any], Query],
     reader: Reader,
     consistency: Consistency,
     store: Store,
@@ -45,7 +45,7 @@ async def list_documents(
     last = _position(request.page_token)
     if last is not None:
         structured.start_at.CopyFrom(last)
-    query = compile(request.parent, structured, ruled=bool(request.collection_id))
+    query = compile(request.parent, structured)
     run, _ = await reader.query(query, consistency)
     page: list[tuple[str, Version | None]] = [(version.name, version) for version in run]
     if request.show_missing:

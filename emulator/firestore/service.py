@@ -6,7 +6,6 @@ The coroutines suspend on `Waiter`s only; a front drives them, one step at a tim
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,22 +14,21 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.clock import Clock
-from emulator.firestore import explain, limits, names, protos
-from emulator.firestore.aggregations import compile_aggregations
+from emulator.firestore import limits, names, protos
 from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committer
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lists import list_documents
-from emulator.firestore.field_paths import Path as FieldPath, parse_field_path
+from emulator.firestore.field_paths import parse_field_path
 from emulator.firestore.index_definitions import IndexDefinitions
 from emulator.firestore.journal import Journal
 from emulator.firestore.listen_stream import ListenStream
 from emulator.firestore.locks import LockTable
 from emulator.firestore.missing_index import require_indexes
-from emulator.firestore.partitions import compile_partitioned, partition
 from emulator.firestore.query import Query, compile_query, masked
-from emulator.firestore.reading import Consistency, Reader
-from emulator.firestore.responses import Encoded, found_by_name, found_by_query
+from emulator.firestore.querying import Querying, begun
+from emulator.firestore.reading import Reader
+from emulator.firestore.responses import Encoded, found_by_name
 from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
@@ -67,9 +65,6 @@ BIDIRECTIONAL: dict[str, tuple[Any, Any]] = {
     "Write": (protos.WriteRequest, protos.WriteResponse),
 }
 """The RPCs that are streams both ways."""
-_VECTORS_A_READ = 100
-_ENTRIES_A_READ = 1_000
-"""How many index entries are billed as one read, by a nearest neighbour search and by an aggregation."""
 
 
 class Service:
@@ -109,6 +104,7 @@ class Service:
                 version.forget()
         self._committer = Committer(self._store, self._locks, self._transactions, self._ttl, self.counts)
         self._reader = Reader(self._store, self._locks, self._transactions)
+        self._querying = Querying(self._store, self._reader, self.counts, self._compile)
         self._unary: dict[str, Callable[[Any], Awaitable[Any]]] = {
             "BatchWrite": self._batch_write,
             "BeginTransaction": self._begin,
@@ -118,15 +114,15 @@ class Service:
             "GetDocument": self._get_document,
             "ListCollectionIds": self._list_collection_ids,
             "ListDocuments": self._list_documents,
-            "PartitionQuery": self._partition_query,
+            "PartitionQuery": self._querying.partition,
             "Rollback": self._rollback,
             "UpdateDocument": self._update_document,
         }
         self._streaming: dict[str, Callable[[Any], Awaitable[Iterable[Any]]]] = {
             "BatchGetDocuments": self._batch_get,
-            "ExecutePipeline": self._execute_pipeline,
-            "RunAggregationQuery": self._run_aggregation,
-            "RunQuery": self._run_query,
+            "ExecutePipeline": self._querying.execute_pipeline,
+            "RunAggregationQuery": self._querying.aggregate,
+            "RunQuery": self._querying.run,
         }
 
     async def unary(self, rpc: str, request: Any) -> Any:
@@ -145,7 +141,7 @@ class Service:
         """A new stream of an RPC that is one both ways."""
         self.tick()
         if rpc == "Listen":
-            return ListenStream(self._store, self._watchers, self.counts, self._compile)
+            return ListenStream(self._store, self._watchers, self.counts, self._compile_watched)
         return WriteStream(
             lambda database, writes: self._committer.commit(database, writes, None),
             self._transactions.new_document_id,
@@ -163,7 +159,7 @@ class Service:
         return self._transactions.next_expiry()
 
     def clear(self, database: str | None = None) -> None:
-        """Delete everything, or what lies in one database, and end all its transactions."""
+        """Delete everything in a database, or in all, and end its transactions."""
         self._transactions.clear(database)
         self._store.clear(database)
         if database is None:
@@ -255,7 +251,7 @@ class Service:
         self.counts.reads += len(wanted)
         read_time = timestamp(read_us)
         encoded_time = read_time.SerializeToString()
-        responses = list(_begun(consistency, protos.BatchGetDocumentsResponse))
+        responses = list(begun(consistency, protos.BatchGetDocumentsResponse))
         for name, document in zip(wanted, documents, strict=True):
             if document is None:
                 responses.append(protos.BatchGetDocumentsResponse(missing=name, read_time=read_time))
@@ -271,82 +267,6 @@ class Service:
         if document is None:
             raise Status(StatusCode.NOT_FOUND, f'Document "{request.name}" not found.')
         return self._answer(document, request)
-
-    async def _run_query(self, request: Any) -> Iterable[Any]:
-        began_ns = time.perf_counter_ns()
-        database = names.check_parent(request.parent)
-        if request.WhichOneof("query_type") is None:
-            raise Status(StatusCode.INVALID_ARGUMENT, "only structured queries are supported")
-        query = self._compile(request.parent, request.structured_query)
-        if request.HasField("explain_options") and not request.explain_options.analyze:
-            self.counts.reads += 1
-            return [protos.RunQueryResponse(explain_metrics=explain.plan(query))]
-        consistency = self._reader.consistency(request, database)
-        run, read_us = await self._reader.query(query, consistency)
-        index_reads = 0 if query.nearest is None else run.scanned
-        reads = max(1, len(run.documents) + run.skipped + -(-index_reads // _VECTORS_A_READ))
-        self.counts.reads += reads
-        read_time = timestamp(read_us)
-        encoded_time = read_time.SerializeToString()
-        responses = list(_begun(consistency, protos.RunQueryResponse))
-        if run.skipped or not run.documents:
-            responses.append(protos.RunQueryResponse(read_time=read_time, skipped_results=run.skipped))
-        responses.extend(found_by_query(query.project(document), encoded_time) for document in run)
-        if request.HasField("explain_options"):
-            documents = len(run.documents) + run.skipped
-            execution = explain.Execution(
-                len(run.documents),
-                reads,
-                documents,
-                run.scanned,
-                index_reads,
-                time.perf_counter_ns() - began_ns,
-            )
-            metrics = explain.analysis(query, execution)
-            responses.append(protos.RunQueryResponse(read_time=read_time, explain_metrics=metrics))
-        return responses
-
-    async def _run_aggregation(self, request: Any) -> Iterable[Any]:
-        began_ns = time.perf_counter_ns()
-        database = names.check_parent(request.parent)
-        if request.WhichOneof("query_type") is None:
-            raise Status(StatusCode.INVALID_ARGUMENT, "Only structured aggregation queries are supported.")
-        structured = request.structured_aggregation_query
-        aggregations = compile_aggregations(structured.aggregations)
-        query = self._compile(
-            request.parent, structured.structured_query, structured.aggregations, having=aggregations.paths
-        )
-        if request.HasField("explain_options") and not request.explain_options.analyze:
-            self.counts.reads += 1
-            return [protos.RunAggregationQueryResponse(explain_metrics=explain.plan(query))]
-        consistency = self._reader.consistency(request, database)
-        run, read_us = await self._reader.query(query.up_to(aggregations.enough), consistency)
-        reads = max(1, -(-(len(run.documents) + run.skipped) // _ENTRIES_A_READ))
-        self.counts.reads += reads
-        result = aggregations.result(run.documents)
-        response = protos.RunAggregationQueryResponse(result=result, read_time=timestamp(read_us))
-        if request.HasField("explain_options"):
-            execution = explain.Execution(
-                1, reads, 0, run.scanned, run.scanned, time.perf_counter_ns() - began_ns
-            )
-            response.explain_metrics.CopyFrom(explain.analysis(query, execution))
-        if consistency.began and consistency.transaction is not None:
-            response.transaction = consistency.transaction.id
-        return [response]
-
-    async def _partition_query(self, request: Any) -> Any:
-        query = compile_partitioned(request)
-        consistency = self._reader.consistency(request, names.check_parent(request.parent))
-        response = partition(request, query, self._store, consistency.read_us)
-        self.counts.reads += max(1, len(response.partitions))
-        return response
-
-    async def _execute_pipeline(self, request: Any) -> Iterable[Any]:
-        raise Status(
-            StatusCode.UNIMPLEMENTED,
-            "Pipeline operations are only available for Firestore databases in Enterprise edition, and this is a "
-            "Standard edition one. Use queries (RunQuery) and aggregations (RunAggregationQuery) instead.",
-        )
 
     async def _list_documents(self, request: Any) -> Any:
         database = names.check_parent(request.parent)
@@ -375,20 +295,18 @@ class Service:
         assert document is not None
         return Encoded(self._masked(document, request))
 
-    def _compile(
-        self,
-        parent: str,
-        structured: Any,
-        aggregations: Iterable[Any] = (),
-        *,
-        having: Iterable[FieldPath] = (),
-        ruled: bool = True,
-    ) -> Query:
+    def _compile(self, parent: str, structured: Any, aggregations: Iterable[Any] = ()) -> Query:
         """The query; a Status where it is malformed, or lacks an index that is enforced."""
-        query = compile_query(parent, structured, ruled=ruled)
+        query = compile_query(parent, structured)
         if self._enforce_indexes:
             require_indexes(self._definitions, query, structured, aggregations)
-        return compile_query(parent, structured, having=having, ruled=ruled) if having else query
+        return query
+
+    def _compile_watched(self, parent: str, structured: Any) -> Query:
+        """The query of a listener; also a Status where it is one that cannot be listened to."""
+        if structured.HasField("find_nearest"):
+            raise Status(StatusCode.INVALID_ARGUMENT, "Listen does not support FindNearest.")
+        return self._compile(parent, structured)
 
     @staticmethod
     def _masked(document: Version, request: Any) -> bytes:
@@ -397,9 +315,3 @@ class Service:
             return document.data
         paths = (parse_field_path(path) for path in request.mask.field_paths)
         return masked(document, tuple(path for path in paths if path != ("__name__",)))
-
-
-def _begun(consistency: Consistency, response: Any) -> Iterator[Any]:
-    """The response that tells a new transaction's ID, alone, as production sends it first."""
-    if consistency.began and consistency.transaction is not None:
-        yield response(transaction=consistency.transaction.id)

@@ -104,7 +104,7 @@ def message_of(query: Any, entries: list[Any], parent: str = PARENT, aggregation
     file = parse_index_file(as_file(entries))
     definitions = IndexDefinitions(file.ttl_fields, file.indexes, file.overrides)
     try:
-        require_indexes(definitions, compile_query(parent, query), query, aggregations)
+        require_indexes(definitions, compile_query(parent, query, ruled=False), query, aggregations)
     except Status as status:
         return status.message
     return ""
