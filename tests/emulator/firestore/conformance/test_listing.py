@@ -74,6 +74,8 @@ ROWS = [
     Row("list-missing-order", "not together with order_by", [list_documents("a", show_missing=True, order_by="n")], Fails("INVALID_ARGUMENT"), TREE),
     Row("list-order", "order_by as in SQL", [list_documents("a", order_by="n")], ["2", "1"], TREE),
     Row("list-order-desc", "with a direction", [list_documents("a", order_by="n desc, __name__ desc")], ["1", "2"], TREE),
+    Row("list-order-ties", "ties by name in the direction of the last", [list_documents("a", order_by="n desc")], ["3", "1", "2"],
+        {"a/1": {"n": 1}, "a/2": {"n": 0}, "a/3": {"n": 1}}),
     Row("list-order-name", "by name, backwards", [list_documents("a", order_by="__name__ desc")], ["3", "2", "1"], TREE),
     Row("list-order-malformed", "that is well-formed", [list_documents("a", order_by="n sideways")], Fails("INVALID_ARGUMENT"), TREE),
     Row("list-page", "page_size", [list_documents("a", page_size=2)], ["1", "2"], TREE),

@@ -91,6 +91,8 @@ ROWS = [
     Row("read-only-old", "nor long ago", [begin(read_only={"read_time": OLD})], Fails("FAILED_PRECONDITION", "too old")),
     Row("new-read-only-old", "also if a read begins it", [Call("RunQuery", run(query(), new_transaction=protos.TransactionOptions(
         read_only={"read_time": OLD})).request)], Fails("FAILED_PRECONDITION", "too old")),
+    Row("new-read-only-future", "or is in the future", [run(query(), new_transaction=protos.TransactionOptions(read_only={"read_time": FUTURE}))],
+        Fails("INVALID_ARGUMENT", "future")),
     Row("new-query", "a query that begins one tells its ID first, alone", [run(query(of="a"), new_transaction=BEGUN).showing(beginning)],
         [["transaction"], ["document", "read_time"], ["document", "read_time"]], GIVEN),
     Row("new-query-commit", "which can be committed", [run(query(of="a"), new_transaction=BEGUN), within(commit(put("a/1", {"n": 7}))), get("a/1")], {"n": 7}, GIVEN),
