@@ -130,15 +130,22 @@ def _dot_product(left: Sequence[float], right: Sequence[float]) -> float:
 def _cosine(left: Sequence[float], right: Sequence[float]) -> float:
     # one root of both squares, which is exact where they are: parallel vectors have no distance
     squares = _dot_product(left, left) * _dot_product(right, right)
-    in_range = sys.float_info.min < squares < math.inf
-    lengths = math.sqrt(squares) if in_range else math.hypot(*left) * math.hypot(*right)
-    if not lengths:
+    if not sys.float_info.min < squares < math.inf:
+        left, right = _scaled(left), _scaled(right)
+        squares = _dot_product(left, left) * _dot_product(right, right)
+    apart = 1.0 - _dot_product(left, right) / math.sqrt(squares)
+    return 0.0 if apart < 0.0 else apart  # rounding must not make anything closer than the same
+
+
+def _scaled(vector: Sequence[float]) -> Sequence[float]:
+    """The vector of the same direction whose greatest component is 1."""
+    greatest = max(map(abs, vector))
+    if not greatest:
         raise Status(
             StatusCode.FAILED_PRECONDITION,
             "Cannot compute cosine distance against a vector with a magnitude of zero.",
         )
-    # rounding must not make anything closer than the same
-    return max(0.0, 1.0 - _dot_product(left, right) / lengths)
+    return [component / greatest for component in vector]
 
 
 _DISTANCES: dict[int, Distance] = {

@@ -99,6 +99,7 @@ ROWS = [
     Row("distances-large", "of large vectors too", [distances(nearest(COSINE, of=vector(3e200, 0)))], [0.0, 1.0], {"c/1": {"v": vector(5e250, 0)}, "c/2": {"v": vector(0, 1e250)}}),
     Row("distances-small", "and small ones", [distances(nearest(COSINE, of=vector(3e-200, 0)))], [0.0, 1.0], {"c/1": {"v": vector(5e-250, 0)}, "c/2": {"v": vector(0, 1e-250)}}),
     Row("distances-undefined", "what has no distance is left out", [distances(nearest(of=vector(math.inf, 0)))], [math.inf], {"c/1": {"v": vector(math.inf, 0)}, "c/2": {"v": vector(1, 1)}}),
+    Row("distances-undefined-cosine", "an infinite vector has no angle", [distances(nearest(COSINE))], [0.0], {"c/1": {"v": vector(math.inf, 0)}, "c/2": {"v": vector(1, 1)}}),
     Row("distances-euclidean", "distance_result_field holds the distance", [distances(nearest())], [1.0, 1.0, math.sqrt(2), math.sqrt(8)], GIVEN),
     Row("distances-cosine", "of 0 to 2", [distances(nearest(COSINE, of=vector(1, 0)))], [0.0, 1.0 - 2 / math.sqrt(8), 1.0, 1.0 + 1 / math.sqrt(2)], GIVEN),
     Row("distances-dot-product", "of any size", [distances(nearest(DOT_PRODUCT))], [4.0, 1.0, 1.0, -2.0], GIVEN),
