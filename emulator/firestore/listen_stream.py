@@ -148,10 +148,7 @@ class ListenStream:
             case "query" if added.query.WhichOneof("query_type") == "structured_query":
                 if names.check_parent(added.query.parent) != self._database:
                     raise _invalid(f'"{added.query.parent}" does not lie in "{self._database}".')
-                query = self._compile_query(added.query.parent, added.query.structured_query)
-                if query.nearest is not None:
-                    raise _invalid("A nearest neighbour search cannot be listened to.")
-                return QueryResult(query)
+                return QueryResult(self._compile_query(added.query.parent, added.query.structured_query))
         raise _invalid("A target must be a structured query or documents.")
 
     def _resume(self, target: Target, added: Any) -> bool:
