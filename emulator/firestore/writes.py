@@ -78,7 +78,7 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
 
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
-    """Raise the documented error unless the document is as the precondition has it."""
+    """Raise the documented error unless the document is as the precondition has it at this time."""
     match precondition.WhichOneof("condition_type"):
         case "exists":
             if precondition.exists and before is None:
@@ -86,18 +86,21 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
             if not precondition.exists and before is not None:
                 raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
         case "update_time":
-            if microseconds(precondition.update_time) > now_us:
-                raise Status(
-                    StatusCode.INVALID_ARGUMENT, "The update time of a precondition cannot be in the future."
-                )
+            required = precondition.update_time
+            # a document's own time first: while a manual clock stands, it may lie ahead of it
+            if before is not None and before.update_time == required:
+                return
+            if required.nanos % 1_000:
+                raise Status(StatusCode.INVALID_ARGUMENT, "The update_time must be microsecond aligned.")
+            if microseconds(required) > now_us:
+                raise Status(StatusCode.INVALID_ARGUMENT, "The update_time cannot be in the future.")
             if before is None:
                 raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
-            if before.update_time != precondition.update_time:
-                raise Status(
-                    StatusCode.FAILED_PRECONDITION,
-                    f"the stored version ({before.time_us}) does not match the required base "
-                    f"version ({microseconds(precondition.update_time)})",
-                )
+            raise Status(
+                StatusCode.FAILED_PRECONDITION,
+                f"the stored version ({before.time_us}) does not match the required base "
+                f"version ({microseconds(required)})",
+            )
 
 
 def _check_update_only(write: Any) -> None:
