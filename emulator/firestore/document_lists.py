@@ -16,7 +16,6 @@ from emulator.firestore.query_filters import NAME
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import Encoded, document_list
 from emulator.firestore.status import Status
-from emulator.firestore.store import Store
 from emulator.firestore.values import name_key
 from emulator.firestore.versions import Version
 
@@ -25,11 +24,7 @@ _MAX_PAGE = 300
 
 
 async def list_documents(
-    request: Any,
-    compile: Callable[[str, Any], Query],
-    reader: Reader,
-    consistency: Consistency,
-    store: Store,
+    request: Any, compile: Callable[[str, Any], Query], reader: Reader, consistency: Consistency
 ) -> tuple[Encoded, int]:
     """The response, and how many documents it cost to read; `compile` makes a query of a parent and its proto."""
     if request.page_size < 0:
@@ -50,7 +45,7 @@ async def list_documents(
     page: list[tuple[str, Version | None]] = [(version.name, version) for version in run]
     if request.show_missing:
         behind = name_key(last.values[-1].reference_value) if last is not None else b""
-        missing = store.missing_below(f"{request.parent}/{request.collection_id}")
+        missing = reader.missing(f"{request.parent}/{request.collection_id}", consistency)
         page.extend((name, None) for name in missing if name_key(name) > behind)
         page.sort(key=lambda entry: name_key(entry[0]))
     more = len(page) > size

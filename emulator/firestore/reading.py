@@ -85,6 +85,13 @@ class Reader:
         changed = self._store.changed_since(query, read_us)
         return self._store.indexes.run(query, changed), read_us
 
+    def missing(self, collection: str, consistency: Consistency) -> set[str]:
+        """The names of a collection's documents that do not exist but have collections under them."""
+        transaction = consistency.transaction
+        # no lock is about what does not exist: a pessimistic transaction sees what there is now, as it does elsewhere
+        pessimistic = transaction is not None and transaction.pessimistic
+        return self._store.missing_below(collection, None if pessimistic else self._read_us(consistency))
+
     @contextmanager
     def _ending_what_fails_to_begin(self, consistency: Consistency) -> Iterator[None]:
         """End a transaction whose first read fails, or is given up: nobody has been told its ID."""
@@ -110,7 +117,7 @@ class Reader:
             raise Status(StatusCode.INVALID_ARGUMENT, "A read time must have microsecond precision.")
         read_us = microseconds(time)
         if read_us > self._store.read_time():
-            raise Status(StatusCode.INVALID_ARGUMENT, "The read time is in the future.")
+            raise Status(StatusCode.INVALID_ARGUMENT, "read_time cannot be in the future.")
         self._check_age(read_us)
         return read_us
 

@@ -273,7 +273,7 @@ class Service:
         if request.collection_id:
             names.check_collection_id(request.collection_id)
         consistency = self._reader.consistency(request, database)
-        response, read = await list_documents(request, self._compile, self._reader, consistency, self._store)
+        response, read = await list_documents(request, self._compile, self._reader, consistency)
         self.counts.reads += read
         return response
 

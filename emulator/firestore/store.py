@@ -163,25 +163,18 @@ class Store:
     def collections_below(self, parent: str, read_us: int | None = None) -> list[str]:
         """The IDs of the collections right under a document or the root, also of those that lie deeper only.
 
-        As they are, or as they were at a time.
+        `read_us` tells as of when; None: now.
         """
-        begin = len(parent) + 1
-        found = {
-            collection.path[begin:].split("/", 1)[0]
-            for collection in self._under(parent)
-            if (collection.live if read_us is None else collection.existed(read_us))
-        }
-        return sorted(found)
+        return sorted(self._segments_below(parent, read_us))
 
-    def missing_below(self, collection: str) -> set[str]:
-        """The names of documents that do not exist but have collections under them."""
-        begin = len(collection) + 1
-        names = {
-            f"{collection}/{below.path[begin:].split('/', 1)[0]}"
-            for below in self._under(collection)
-            if below.live
+    def missing_below(self, collection: str, read_us: int | None = None) -> set[str]:
+        """The names of documents that do not exist but have collections under them, now or at a time."""
+        names = {f"{collection}/{segment}" for segment in self._segments_below(collection, read_us)}
+        return {
+            name
+            for name in names
+            if (self.latest(name) if read_us is None else self.at(name, read_us)) is None
         }
-        return {name for name in names if self.latest(name) is None}
 
     def clear(self, database: str | None = None) -> None:
         """Delete every document of a database; or of all, together with their history.
@@ -228,6 +221,15 @@ class Store:
             f"{parent}/", f"{parent}0", inclusive=(True, False)
         )  # "0" follows "/"
         return (self._collections[path] for path in list(paths))
+
+    def _segments_below(self, path: str, read_us: int | None) -> set[str]:
+        """What follows a path in the paths of the collections that have, or had, documents."""
+        begin = len(path) + 1
+        return {
+            below.path[begin:].split("/", 1)[0]
+            for below in self._under(path)
+            if (below.live if read_us is None else below.existed(read_us))
+        }
 
     def _put(self, version: Version) -> None:
         path = collection_of(version.name)
