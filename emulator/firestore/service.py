@@ -252,12 +252,14 @@ class Service:
         read_time = timestamp(read_us)
         encoded_time = read_time.SerializeToString()
         responses = list(begun(consistency, protos.BatchGetDocumentsResponse))
+        missing = []
         for name, document in zip(wanted, documents, strict=True):
             if document is None:
-                responses.append(protos.BatchGetDocumentsResponse(missing=name, read_time=read_time))
+                missing.append(protos.BatchGetDocumentsResponse(missing=name, read_time=read_time))
             else:
                 responses.append(found_by_name(self._masked(document, request), encoded_time))
-        return responses
+        # last, as in production: who relies on the order of the request should learn of it here
+        return responses + missing
 
     async def _get_document(self, request: Any) -> Any:
         database = names.database_of(request.name)

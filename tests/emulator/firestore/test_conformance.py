@@ -225,3 +225,11 @@ def test_transactions_of_threads_wait_for_each_other(sync: Client, threads: Any)
     for done in [threads.submit(increment, sync.transaction()) for _ in range(24)]:
         done.result()
     assert ref.get().to_dict() == {"n": 24}
+
+
+async def test_missing_documents_come_behind_those_that_are_found(client: AsyncClient) -> None:
+    for n in (1, 3):
+        await client.document(f"a/{n}").set({})
+    references = [client.document(f"a/{n}") for n in (0, 3, 2, 1)]
+    found = [(snapshot.id, snapshot.exists) async for snapshot in client.get_all(references)]
+    assert found == [("3", True), ("1", True), ("0", False), ("2", False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from google.api_core import exceptions
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import protos
-from emulator.firestore.writes import microseconds, timestamp
+from emulator.firestore.versions import microseconds, timestamp
 
 
 async def delete_at(client: AsyncClient, path: str, update_time: Any) -> None:
@@ -67,3 +68,18 @@ async def test_an_update_time_holds_while_the_clock_stands(local_client: AsyncCl
         result = await local_client.document("a/1").set({"x": n})
     await delete_at(local_client, "a/1", result.update_time.timestamp_pb())
     assert not (await local_client.document("a/1").get()).exists
+
+
+async def test_a_write_that_holds_while_the_clock_stands_waits_for_the_query_that_it_touches(
+    local_client: AsyncClient,
+) -> None:
+    for n in range(3):
+        result = await local_client.document("a/1").set({"x": n})
+    transaction = local_client.transaction()
+    await transaction._begin()
+    assert len(await local_client.collection("a").get(transaction=transaction)) == 1
+    deleting = asyncio.create_task(delete_at(local_client, "a/1", result.update_time.timestamp_pb()))
+    assert len(await local_client.collection("a").get(transaction=transaction)) == 1
+    assert not deleting.done()
+    await transaction._rollback()
+    await deleting
