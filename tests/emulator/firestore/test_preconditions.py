@@ -79,6 +79,8 @@ async def test_a_write_that_holds_while_the_clock_stands_waits_for_the_query_tha
     await transaction._begin()
     assert len(await local_client.collection("a").get(transaction=transaction)) == 1
     deleting = asyncio.create_task(delete_at(local_client, "a/1", result.update_time.timestamp_pb()))
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert len(await local_client.collection("a").get(transaction=transaction)) == 1
     assert not deleting.done()
     await transaction._rollback()
