@@ -108,6 +108,8 @@ def _stream(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any]
             for response in responses:
                 await context.write(response)
         except Status as status:
+            # without headers of its own, Google's Node.js client takes the error for no answer, and asks again for 7 s
+            await context.send_initial_metadata(())
             await context.abort(status.code, status.message)
 
     return handle
