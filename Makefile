@@ -5,18 +5,21 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 SETUP = $(VENV)/.set-up
+NODE_TESTS = tests/node
+NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test lint types check format clean
+.PHONY: help demo test test-node lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    run the main job on this repository's own history"
-	@echo "make test    run the tests, with coverage"
-	@echo "make lint    ruff: check and format"
-	@echo "make types   mypy --strict"
-	@echo "make check   all of these"
-	@echo "make format  let ruff format the code"
-	@echo "make clean   remove what these made"
+	@echo "make demo       run the main job on this repository's own history"
+	@echo "make test       run the tests, with coverage"
+	@echo "make test-node  test the emulator with Google's Node.js client (Node.js 20.11 or later)"
+	@echo "make lint       ruff: check and format"
+	@echo "make types      mypy --strict"
+	@echo "make check      all of these"
+	@echo "make format     let ruff format the code"
+	@echo "make clean      remove what these made"
 
 # a new pyproject.toml may mean new dependencies
 $(SETUP): pyproject.toml
@@ -34,6 +37,19 @@ test: $(SETUP)
 	@$(RUN) -m pytest --numprocesses 2 --cov --cov-report= $(TESTS)
 	@$(RUN) -m coverage report --skip-covered --omit "emulator/*,eventbox/demo/*,eventbox/cli/*,*/__main__.py" --fail-under 95
 
+# a new lock may mean other versions
+$(NODE_SETUP): $(NODE_TESTS)/package.json $(NODE_TESTS)/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+		echo "make test-node needs Node.js 20.11 or later, with npm; none was found on the PATH" >&2; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(+a < 20 || (+a === 20 && +b < 11) ? 1 : 0)' || { \
+		echo "make test-node needs Node.js 20.11 or later; this is $$(node --version)" >&2; exit 1; }
+	@echo "Setting up $(NODE_TESTS)/node_modules ..."
+	@cd $(NODE_TESTS) && npm ci --loglevel=error --ignore-scripts
+	@touch "$(NODE_SETUP)"
+
+test-node: $(SETUP) $(NODE_SETUP)
+	@cd $(NODE_TESTS) && PYTHON="$(abspath $(RUN))" npm test --silent
+
 lint: $(SETUP)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
@@ -48,4 +64,4 @@ format: $(SETUP)
 	@$(RUN) -m ruff format .
 
 clean:
-	@rm -rf .venv .venv-* .coverage .coverage.* htmlcov dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf $(NODE_TESTS)/node_modules .venv .venv-* .coverage .coverage.* htmlcov dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
