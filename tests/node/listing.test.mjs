@@ -77,6 +77,7 @@ test('a collection group is parted into queries that give all its documents once
 
 test('an empty collection group is one partition', async () => {
   const partitions = [];
-  for await (const partition of emulator.database().collectionGroup('none').getPartitions(3)) partitions.push(partition);
+  const none = emulator.database().collectionGroup('none');
+  for await (const partition of none.getPartitions(3)) partitions.push(partition);
   assert.equal(partitions.length, 1);
 });
