@@ -148,7 +148,10 @@ class ListenStream:
             case "query" if added.query.WhichOneof("query_type") == "structured_query":
                 if names.check_parent(added.query.parent) != self._database:
                     raise _invalid(f'"{added.query.parent}" does not lie in "{self._database}".')
-                return QueryResult(self._compile_query(added.query.parent, added.query.structured_query))
+                structured = added.query.structured_query
+                if structured.select.fields:
+                    raise _invalid("'select' clauses are not supported for real-time queries.")
+                return QueryResult(self._compile_query(added.query.parent, structured))
         raise _invalid("A target must be a structured query or documents.")
 
     def _resume(self, target: Target, added: Any) -> bool:

@@ -122,9 +122,14 @@ async def test_a_malformed_target_is_removed_with_its_cause_and_the_stream_goes_
     await listener.add(4, query(), resume_token=b"nonsense")
     await listener.hear()
     assert "resume token" in listener.removed[4].message
-    await listener.add(5, query())
+    selecting = query()
+    selecting.select.fields.add(field_path="n")
+    await listener.add(5, selecting)
+    await listener.hear()
+    assert listener.removed[5].message == "'select' clauses are not supported for real-time queries."
+    await listener.add(6, query())
     await listener.snapshot()
-    assert listener.current == {5}
+    assert listener.current == {6}
 
 
 @pytest.mark.parametrize(
