@@ -55,6 +55,9 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
         yield f"{address.rpartition(':')[0]}:{port}"
     finally:
         await server.stop(None)
+        # what is cancelled by that needs some turns of the loop to end, and would be reported if the loop ended first
+        for _ in range(10):
+            await asyncio.sleep(0)
 
 
 def _handlers(front: Front) -> Any:
