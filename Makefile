@@ -14,7 +14,7 @@ NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 help:
 	@echo "make demo       run the main job on this repository's own history"
 	@echo "make test       run the tests, with coverage"
-	@echo "make test-node  test the emulator with Google's Node.js client (Node.js 20.11 or later)"
+	@echo "make test-node  test the emulator with Google's JavaScript clients (Node.js 20.11 or later)"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"

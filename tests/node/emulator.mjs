@@ -25,7 +25,8 @@ process.env.METADATA_SERVER_DETECTION ??= 'none';
  * Start an emulator for the tests around the call, and stop it behind them.
  *
  * @param {{concurrency?: 'pessimistic' | 'optimistic'}} options how transactions are kept apart
- * @returns {{database: (settings?: object) => Firestore}} `database` gives a client on an empty database
+ * @returns {{address: string, database: (settings?: object) => Firestore}} where it listens, and what gives a client
+ *   on an empty database
  */
 export function useEmulator({concurrency = 'pessimistic'} = {}) {
   let address = GIVEN;
@@ -45,6 +46,9 @@ export function useEmulator({concurrency = 'pessimistic'} = {}) {
   });
 
   return {
+    get address() {
+      return address;
+    },
     database(settings = {}) {
       process.env.FIRESTORE_EMULATOR_HOST = address;
       try {
