@@ -14,7 +14,7 @@ from emulator.firestore.counts import Counts
 from emulator.firestore.partitions import compile_partitioned, partition
 from emulator.firestore.query import Query, compile_query
 from emulator.firestore.reading import Consistency, Reader
-from emulator.firestore.responses import found_by_query
+from emulator.firestore.responses import found_by_query, joined
 from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.versions import timestamp
@@ -70,8 +70,9 @@ class Querying:
             execution = explain.Execution(
                 len(run.documents), reads, documents, run.scanned, index_reads, took_ns
             )
-            metrics = explain.analysis(query, execution)
-            responses.append(protos.RunQueryResponse(read_time=read_time, explain_metrics=metrics))
+            metrics = protos.RunQueryResponse(explain_metrics=explain.analysis(query, execution))
+            # no response of its own, as in production: clients count what they are streamed
+            responses[-1] = joined(responses[-1], metrics)
         return responses
 
     async def aggregate(self, request: Any) -> Iterable[Any]:

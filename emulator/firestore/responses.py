@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class Encoded:
@@ -25,6 +26,11 @@ def found_by_query(document: bytes, read_time: bytes) -> Encoded:
 def found_by_name(document: bytes, read_time: bytes) -> Encoded:
     """A BatchGetDocumentsResponse: found = 1, read_time = 4."""
     return Encoded(b'\x0a%b%b"%c%b' % (_varint(len(document)), document, len(read_time), read_time))
+
+
+def joined(one: Any, other: Any) -> Encoded:
+    """A response with the fields of two of its kind: the encodings of messages add up."""
+    return Encoded(one.SerializeToString() + other.SerializeToString())
 
 
 def document_list(documents: Iterable[bytes], next_page_token: str) -> Encoded:
