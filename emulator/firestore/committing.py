@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,22 +71,31 @@ class Committer:
         if not self._locks.may_write([name], lambda: change):
             self._ttl.later(name, expires_us)
             return
-        self._store.commit(change, self._store.commit_time())
+        try:
+            self._store.commit(change, self._store.commit_time())
+        except Status:  # the journal has no room now: whoever only reads must not suffer from it
+            self._ttl.later(name, expires_us)
+            return
         self._counts.deletes += 1
         self._locks.written([name])
 
     def _apply(self, names: Sequence[str], writes: Sequence[Any]) -> Committed:
         now_us = self._store.commit_time()
         changed, results = self._changes(names, writes, now_us)
-        if self._ttl:
-            for _, after in changed.values():
-                if after is not None:
-                    self._ttl.written(after.message)
+        expiries = self._expiries(changed) if self._ttl else ()
         self._store.commit(changed, now_us)
+        for name, expires_us in expiries:  # not before: a commit that fails expires nothing
+            self._ttl.later(name, expires_us)
         deletes = sum(write.WhichOneof("operation") == "delete" for write in writes)
         self._counts.deletes += deletes
         self._counts.writes += len(writes) - deletes
         return Committed(timestamp(now_us), results)
+
+    def _expiries(self, changed: Mapping[str, Change]) -> list[tuple[str, int]]:
+        """When the documents expire that a commit leaves, of those that do."""
+        after = (version for _, version in changed.values() if version is not None)
+        expiries = ((version.name, self._ttl.expires_us(version.message)) for version in after)
+        return [(name, expires_us) for name, expires_us in expiries if expires_us is not None]
 
     def _changes(
         self, names: Sequence[str], writes: Sequence[Any], now_us: int
