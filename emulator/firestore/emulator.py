@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -20,8 +20,10 @@ from emulator.clock import Clock, SystemClock
 from emulator.firestore.channel import InProcessChannel
 from emulator.firestore.control import Control
 from emulator.firestore.counts import Counts
+from emulator.firestore.document_lines import document_line, read_documents
 from emulator.firestore.faults import Faults
 from emulator.firestore.front import Front
+from emulator.firestore.line_files import reading, writing
 from emulator.firestore.names import check_database
 from emulator.firestore.server import serve
 from emulator.firestore.service import Service
@@ -129,17 +131,62 @@ class Emulator:
         with self._service.lock:
             self._service.tick()
 
+    def export_documents(self, target: Path | str | IO[str]) -> int:
+        """Write all documents of all databases as lines of JSON, sorted by name; how many.
+
+        Each line is a document as Firestore's REST API represents it, with its times. It is what was there at one
+        moment, whatever other threads write meanwhile. A file that was there is replaced once all is written.
+
+        Args:
+            target: a file's path, or a text file that is open for writing.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with self._service.lock:
+            versions = self._service.documents()
+        with writing(target) as lines:
+            for version in versions:
+                assert version.data is not None
+                lines.write(document_line(version.data))
+        return len(versions)
+
+    def import_documents(self, source: Path | str | IO[str]) -> int:
+        """Put the documents of an export, or of a file of your own, in the place of those of their names; how many.
+
+        All are taken, or none. Other documents stay. They keep the times that stand there, and get this moment's where
+        none do; one from the future gets this moment's too. As after `clear`, all transactions end, and what was there
+        before cannot be read any more. The import counts no writes. Of two lines with the same name the later holds.
+
+        Args:
+            source: a file's path, or a text file that is open for reading.
+
+        Raises:
+            InvalidLine: a line is no document, or one that breaks a limit; it tells which line, and what is wrong.
+            OSError: the file cannot be read.
+            Status: the data folder cannot be written.
+        """
+        with self._service.lock, reading(source) as lines:
+            time_us = self._service.commit_time()
+            versions = {version.name: version for version in read_documents(lines, time_us)}
+            self._service.replace(list(versions.values()), time_us)
+        return len(versions)
+
     def close(self) -> None:
-        """Let go of the data folder, so that another emulator can take it; without one, there is no need to."""
+        """Let go of the data folder, so that another emulator can take it; without one, there is no need to.
+
+        What is written afterwards fails.
+        """
         with self._service.lock:
             self._service.close()
 
     def clear(self, project: str | None = None, database: str = "(default)") -> None:
-        """Delete all data, end all transactions, and forget all faults; the counters stay.
+        """Delete all data, also in the data folder, end all transactions, and forget all faults; the counters stay.
 
         With a project, delete one database of it and end its transactions: all else stays, faults too.
 
         Raises:
+            Status: the data folder cannot be written.
             ValueError: the names are none of a database.
         """
         if project is None:

@@ -6,7 +6,7 @@ The coroutines suspend on `Waiter`s only; a front drives them, one step at a tim
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,11 @@ class Service:
         self.counts = Counts()
         definitions = IndexDefinitions.load(indexes)
         self._journal = None if data_dir is None else Journal(data_dir)
-        self._store = Store(clock, self._journal)
+        try:
+            self._store = Store(clock, self._journal)
+        except ValueError:
+            self.close()
+            raise
         self._watchers = Watchers()
         self._store.on_change = self._watchers.collection_changed
         self._locks = LockTable()
@@ -164,6 +168,27 @@ class Service:
         self._store.clear(database)
         if database is None:
             self._ttl.clear()
+
+    def documents(self) -> list[Version]:
+        """All documents as they are, sorted by name."""
+        return sorted(self._store.documents(), key=lambda version: version.name)
+
+    def commit_time(self) -> int:
+        """The time of the next commit, in microseconds since the epoch."""
+        return self._store.commit_time()
+
+    def replace(self, versions: Sequence[Version], time_us: int) -> None:
+        """Put documents in the place of those of their names, all or none; ends all transactions, and history.
+
+        Raises:
+            Status: the data folder cannot be written.
+        """
+        self._store.replace(versions, time_us)
+        self._transactions.clear()
+        if self._ttl:
+            for version in versions:
+                self._ttl.written(version.message)
+                version.forget()
 
     def close(self) -> None:
         """Let go of the data folder."""

@@ -8,7 +8,7 @@ that time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from sortedcontainers import SortedDict
@@ -182,23 +182,56 @@ class Store:
         Raises:
             Status: the journal cannot be written; nothing has changed.
         """
+        time_us = self.commit_time()
         if database is not None:
             below = self._under(f"{database}/documents")
             names = {document.name: document for collection in below for document in collection.documents()}
-            self.commit({name: (document, None) for name, document in names.items()}, self.commit_time())
+            self.commit({name: (document, None) for name, document in names.items()}, time_us)
             return
         if self._journal is not None:
-            self._journal.clear()
+            self._journal.clear(time_us)
         paths = list(self._collections)
         self._collections.clear()
         self._log.clear()
         self._past_bytes = 0
         self.indexes.clear()
         # what was there cannot be told any more, so nobody may ask for it
-        self._cleared_us = self._pruned_us = self.commit_time()
+        self._cleared_us = self._pruned_us = time_us
         if self.on_change is not None:
             for path in paths:
                 self.on_change(path)
+
+    def replace(self, versions: Sequence[Version], time_us: int) -> None:
+        """Put documents in the place of those of their names, with the times that they have: all, or none.
+
+        `time_us` is this commit's time, and none of theirs is later. They are no part of the history, which ends here:
+        what was there before cannot be read any more.
+
+        Raises:
+            Status: the journal cannot be written.
+        """
+        if self._journal is not None:
+            self._journal.replace(versions, time_us)
+        for version in versions:
+            collection = self._collection(collection_of(version.name))
+            previous = collection.versions.get(version.name)
+            collection.live += previous is None or previous.data is None
+            collection.versions[version.name] = version
+            collection.pruned_us = time_us
+            self.indexes.update(previous, version)
+            version.forget()
+            if previous is not None:
+                previous.forget()
+        self._pruned_us = time_us
+        if self.on_change is not None:
+            for path in {collection_of(version.name) for version in versions}:
+                self.on_change(path)
+
+    def _collection(self, path: str) -> Collection:
+        collection: Collection | None = self._collections.get(path)
+        if collection is None:
+            collection = self._collections[path] = Collection(path, self._pruned_us)
+        return collection
 
     def _newest(self, name: str) -> Version | None:
         collection = self._collections.get(collection_of(name))
@@ -232,10 +265,7 @@ class Store:
         }
 
     def _put(self, version: Version) -> None:
-        path = collection_of(version.name)
-        collection = self._collections.get(path)
-        if collection is None:
-            collection = self._collections[path] = Collection(path, self._pruned_us)
+        collection = self._collection(collection_of(version.name))
         collection.put(version)
         self._log.append(collection)
         previous = version.previous
@@ -265,11 +295,12 @@ class Store:
                 del self._collections[collection.path]
 
     def _load(self, journal: Journal) -> None:
-        self._last_us = self._pruned_us = journal.last_us
+        last_us = journal.cleared_us()
         for name, data, created_us, time_us in journal.load():
-            path = collection_of(name)
-            collection = self._collections.get(path)
-            if collection is None:
-                collection = self._collections[path] = Collection(path, self._pruned_us)
+            collection = self._collection(collection_of(name))
             collection.versions[name] = Version(name, data, created_us, time_us)
             collection.live += 1
+            last_us = max(last_us, time_us)
+        self._last_us = self._pruned_us = last_us
+        for collection in self._collections.values():
+            collection.pruned_us = last_us
