@@ -7,6 +7,7 @@ import ipaddress
 import signal
 import sys
 from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def main() -> None:
     help=f"A clock that stands still until the control port moves it; from {_START} unless another time is given.",
 )
 @click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep the data in this folder, made where it is missing; in memory otherwise.",
+)
+@click.option(
     "--control-stdio", is_flag=True, hidden=True, help="Take commands from standard input; end with it."
 )
 def firestore(
@@ -83,9 +90,10 @@ def firestore(
     control_port: int | None,
     control_host: str,
     manual_clock: str | None,
+    data_dir: Path | None,
     control_stdio: bool,
 ) -> None:
-    """A Firestore over gRPC. It keeps its data in memory."""
+    """A Firestore over gRPC."""
     # a Ctrl-C while the imports are under way must end it as quietly as one later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from emulator.firestore.command import run
@@ -99,12 +107,46 @@ def firestore(
         control = join_address(control_host, control_port)
     try:
         emulator = Emulator(
-            concurrency=concurrency, indexes=indexes, enforce_indexes=enforce_indexes, clock=clock, seed=seed
+            concurrency=concurrency,
+            indexes=indexes,
+            enforce_indexes=enforce_indexes,
+            data_dir=data_dir,
+            clock=clock,
+            seed=seed,
         )
-        asyncio.run(run(emulator, join_address(host, port), control, control_stdio=control_stdio))
+        with closing(emulator):
+            asyncio.run(run(emulator, join_address(host, port), control, control_stdio=control_stdio))
     except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+
+
+@main.command("export")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("file", default="-")
+def export_command(folder: Path, file: str) -> None:
+    """Write the documents in a data folder as lines of JSON.
+
+    DIR is a folder of `firestore --data-dir` that no emulator has open; FILE is standard output where it is - or
+    left out. One line is one document, as Firestore's REST API represents it; they are sorted by name.
+    """
+    from emulator.firestore.transfer_command import export_documents
+
+    sys.exit(export_documents(folder, file))
+
+
+@main.command("import")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("file")
+def import_command(folder: Path, file: str) -> None:
+    """Put documents into a data folder, from lines of JSON.
+
+    DIR is made where it is missing, and must be no running emulator's; FILE is standard input where it is -. Documents
+    of the same names are replaced, others stay. All lines are taken, or none if one of them is bad.
+    """
+    from emulator.firestore.transfer_command import import_documents
+
+    sys.exit(import_documents(folder, file))
 
 
 def join_address(host: str, port: int) -> str:

@@ -31,7 +31,7 @@ class EmulatorProcess:
     It ends with this process in any case, also if this one is killed: its standard input closes then.
 
     Args:
-        concurrency, indexes, enforce_indexes, seed: as those of `Emulator`.
+        concurrency, indexes, enforce_indexes, data_dir, seed: as those of `Emulator`.
         port: 0: any free one.
         manual_clock: when a clock begins that stands still until `advance`; None: this machine's clock.
         control_port: where it takes orders over HTTP (0: any free port), for tests in other languages; `control_url`
@@ -44,6 +44,7 @@ class EmulatorProcess:
         concurrency: str = "pessimistic",
         indexes: Path | None = None,
         enforce_indexes: bool = False,
+        data_dir: Path | None = None,
         port: int = 0,
         seed: int = 0,
         manual_clock: datetime | None = None,
@@ -55,6 +56,8 @@ class EmulatorProcess:
             self._arguments += ["--indexes", str(indexes)]
         if enforce_indexes:
             self._arguments.append("--enforce-indexes")
+        if data_dir is not None:
+            self._arguments += ["--data-dir", str(data_dir)]
         if manual_clock is not None:
             self._arguments += ["--manual-clock", manual_clock.isoformat()]
         if control_port is not None:
@@ -107,7 +110,7 @@ class EmulatorProcess:
         process._transport.close()  # type: ignore[attr-defined]
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, as a crash would; the data are gone."""
+        """Kill it with SIGKILL, as a crash would; the data are gone, unless it has a `data_dir`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
 

@@ -38,8 +38,11 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
             await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
             commands = asyncio.create_task(_obey(Control(emulator), reader, stop))
         else:
+            folder = emulator.data_dir
+            kept = "in memory" if folder is None else f"in {folder.absolute()}"
             print(
-                "A Firestore is up; paste the first line where your application starts. Ctrl-C ends it.",
+                f"A Firestore is up, with its data {kept}; paste the first line where your application starts. "
+                "Ctrl-C ends it.",
                 flush=True,
             )
             commands = None

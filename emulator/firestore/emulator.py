@@ -68,6 +68,7 @@ class Emulator:
         if concurrency not in ("pessimistic", "optimistic"):
             raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
         self.clock: Any = clock or SystemClock()
+        self.data_dir = data_dir
         self.faults = Faults(seed)
         self._service = Service(
             clock=self.clock,
