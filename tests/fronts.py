@@ -24,12 +24,13 @@ FRONTS = ["in_process", "grpc", *(["external"] if EXTERNAL else [])]
 
 
 @asynccontextmanager
-async def connect(address: str) -> AsyncIterator[AsyncClient]:
-    """google's own client on an emulator at this address."""
+async def connect(address: str, project: str | None = None) -> AsyncIterator[AsyncClient]:
+    """google's own client on an emulator at this address, in a project of its own unless told which."""
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = address
     try:
-        client = AsyncClient(project=f"test-{uuid.uuid4().hex[:12]}", credentials=AnonymousCredentials())
+        project = project or f"test-{uuid.uuid4().hex[:12]}"
+        client = AsyncClient(project=project, credentials=AnonymousCredentials())
         client._firestore_api  # noqa: B018 - its channel is made here, while the variable is set
     finally:
         if before is None:

@@ -1,0 +1,332 @@
+"""Export and import: lines of JSON that come back as what they were, all of them or none."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from google.api_core import exceptions
+from google.cloud import firestore
+from google.cloud.firestore import AsyncClient
+from google.cloud.firestore_v1.base_query import FieldFilter
+from google.cloud.firestore_v1.vector import Vector
+from hypothesis import given
+
+from emulator.firestore import Emulator, InvalidLine, protos
+from emulator.firestore.document_lines import document_line, read_documents
+from emulator.firestore.limits import check_document
+from emulator.firestore.status import Status
+from emulator.firestore.versions import new_version
+from eventbox.testing import ManualClock
+from tests.emulator.firestore.strategies import TEXTS, VALUES
+
+DOCUMENTS = "projects/demo/databases/(default)/documents"
+
+
+def exported(emulator: Emulator) -> str:
+    target = io.StringIO()
+    emulator.export_documents(target)
+    return target.getvalue()
+
+
+def line(path: str = "a/1", **content: Any) -> str:
+    return json.dumps({"name": f"{DOCUMENTS}/{path}", **content}) + "\n"
+
+
+async def test_a_line_is_a_document_as_the_rest_api_has_it(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    await local_client.document("b/2").set({"z": 1, "a": {"y": [True, None], "b": "ü😀\n"}})
+    await local_client.document("b/10").set({})
+    await emulator.client(project="other").document("a/1").set({})
+    lines = [json.loads(one) for one in exported(emulator).splitlines()]
+    assert [one["name"] for one in lines] == [
+        f"{DOCUMENTS}/b/10",
+        f"{DOCUMENTS}/b/2",
+        "projects/other/databases/(default)/documents/a/1",
+    ]
+    assert lines[0]["fields"] == {}
+    assert lines[1] == {
+        "name": f"{DOCUMENTS}/b/2",
+        "fields": {
+            "a": {
+                "mapValue": {
+                    "fields": {
+                        "b": {"stringValue": "ü😀\n"},
+                        "y": {"arrayValue": {"values": [{"booleanValue": True}, {"nullValue": None}]}},
+                    }
+                }
+            },
+            "z": {"integerValue": "1"},
+        },
+        "createTime": "2030-01-01T00:00:00Z",
+        "updateTime": "2030-01-01T00:00:00Z",
+    }
+    assert list(lines[1]) == ["name", "fields", "createTime", "updateTime"]
+    assert list(lines[1]["fields"]) == ["a", "z"]
+
+
+async def test_values_of_every_kind_come_back(emulator: Emulator, local_client: AsyncClient) -> None:
+    values = {
+        "integers": [2**63 - 1, -(2**63), 2**53 + 1, 0],
+        "doubles": [math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 0.1, 1.0],
+        "texts": ["", "\0", "é😀", "\u2028\u0085\r\n", '`\\"'],
+        "bytes": b"\x00\xff",
+        "vector": Vector([1.0, -0.0, 2.5]),
+        "time": datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+        "late": datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        "place": firestore.GeoPoint(-90, 180),
+        "other": local_client.document("a/ü"),
+        "none": None,
+        "empty": [{}, {"x": {}}],
+        "odd": {"a b": 1, "`.": 2},
+    }
+    await local_client.document("a/1").set({**values, "negative": -0.0, "nan": math.nan})
+    text = exported(emulator)
+    other = Emulator(clock=emulator.clock)
+    assert other.import_documents(io.StringIO(text)) == 1
+    assert exported(other) == text
+    got = (await other.client().document("a/1").get()).to_dict()
+    assert math.isnan(got.pop("nan"))
+    assert math.copysign(1, got.pop("negative")) == -1
+    assert got.pop("other").path == "a/ü"
+    del values["other"]
+    assert got == values
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4))
+def test_any_document_that_can_be_written_comes_back_as_it_was(fields: Any) -> None:
+    document = protos.Document(name=f"{DOCUMENTS}/a/é😀", fields=fields)
+    try:
+        check_document(document)
+    except Status:
+        return
+    version = new_version(document.name, document.SerializeToString(deterministic=True), 5, 7_000_000)
+    assert version.data is not None
+    text = document_line(version.data)
+    assert text.count("\n") == 1
+    (back,) = read_documents(io.BytesIO(text.encode()), 10**15)
+    assert same(back.message, version.message)
+    assert (back.created_us, back.time_us) == (5, 7_000_000)
+    assert document_line(back.data or b"") == text
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two documents are the same to the bit; the payload of a NaN, which JSON has no place for, apart."""
+
+    def normal(value: Any) -> Any:
+        match value.WhichOneof("value_type"):
+            case "double_value":
+                number = value.double_value
+                return "nan" if math.isnan(number) else struct.pack(">d", number)
+            case "map_value":
+                return {key: normal(one) for key, one in value.map_value.fields.items()}
+            case "array_value":
+                return [normal(one) for one in value.array_value.values]
+            case _:
+                return value.SerializeToString()
+
+    return left.name == right.name and all(
+        normal(protos.Value(map_value=protos.MapValue(fields=one.fields)))
+        == normal(protos.Value(map_value=protos.MapValue(fields=other.fields)))
+        for one, other in ((left, right),)
+    )
+
+
+async def test_an_import_replaces_what_it_names_and_leaves_the_rest(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    await local_client.document("a/1").set({"x": 1, "y": 1})
+    await local_client.document("a/2").set({"x": 1})
+    emulator.counts.reset()
+    text = (
+        line(fields={"x": {"integerValue": "2"}})
+        + "\n"
+        + line("a/3")
+        + line("a/3", fields={"z": {"nullValue": None}})
+    )
+    assert emulator.import_documents(io.StringIO(text)) == 2
+    assert emulator.counts.writes == 0
+    found = {one.id: one.to_dict() async for one in local_client.collection("a").stream()}
+    assert found == {"1": {"x": 2}, "2": {"x": 1}, "3": {"z": None}}
+    assert [
+        one.id async for one in local_client.collection("a").where(filter=FieldFilter("x", "==", 2)).stream()
+    ] == ["1"]
+    assert not [
+        one async for one in local_client.collection("a").where(filter=FieldFilter("y", "==", 1)).stream()
+    ]
+
+
+async def test_an_import_keeps_the_times_that_it_has_and_gives_those_that_it_lacks(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    now = clock.now()
+    text = (
+        line("a/both", createTime="2020-01-01T00:00:00Z", updateTime="2021-01-01T00:00:00.123456789Z")
+        + line("a/none")
+        + line("a/created", createTime="2020-01-01T00:00:00Z")
+        + line("a/updated", updateTime="2021-01-01T00:00:00Z")
+        + line("a/future", createTime="2021-01-01T00:00:00Z", updateTime="2099-01-01T00:00:00Z")
+    )
+    emulator.import_documents(io.StringIO(text))
+    times = {
+        one.id: (one.create_time, one.update_time) async for one in local_client.collection("a").stream()
+    }
+    then, later = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+    assert times["both"] == (then, later + timedelta(microseconds=123_456))
+    assert times["none"] == (now, now)
+    assert times["created"] == (then, now)
+    assert times["updated"] == (later, later)
+    assert times["future"] == (later, now)
+    update = await local_client.document("a/future").set({"n": 1})
+    assert update.update_time > now
+
+
+async def test_an_import_ends_transactions_and_the_readable_past(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    ref = local_client.document("a/1")
+    before = (await ref.set({"n": 1})).update_time
+    transaction = local_client.transaction()
+    await transaction._begin()
+    await ref.get(transaction=transaction)
+    clock.advance(timedelta(seconds=1))
+    emulator.import_documents(io.StringIO(line(updateTime="2020-01-01T00:00:00Z")))
+    with pytest.raises(exceptions.FailedPrecondition, match="too old"):
+        await ref.get(read_time=before)
+    transaction.set(ref, {"n": 2})
+    with pytest.raises(exceptions.GoogleAPICallError, match="no longer valid"):
+        await transaction._commit()
+    imported = await ref.get()
+    assert imported.to_dict() == {}
+    clock.advance(timedelta(seconds=1))
+    await ref.set({"n": 3})
+    assert (await ref.get(read_time=imported.read_time)).to_dict() == {}
+    clock.advance(timedelta(hours=2))
+    for n in range(20):  # and pruning knows what to do with it
+        await ref.set({"n": n})
+    await ref.delete()
+    assert not (await ref.get()).exists
+
+
+async def test_imported_documents_expire(tmp_path: Path, clock: ManualClock) -> None:
+    indexes = tmp_path / "firestore.indexes.json"
+    policy = {"collectionGroup": "a", "fieldPath": "expires", "ttl": True}
+    indexes.write_text(json.dumps({"fieldOverrides": [policy]}))
+    emulator = Emulator(clock=clock, indexes=indexes)
+    expires = {"timestampValue": "2030-01-01T01:00:00Z"}
+    emulator.import_documents(io.StringIO(line(fields={"expires": expires})))
+    assert exported(emulator)
+    clock.advance(timedelta(hours=1))
+    emulator.tick()
+    assert not exported(emulator)
+
+
+BAD = [
+    ("{", "Failed to load JSON"),
+    ("5", "JSON"),
+    ("null", ""),
+    ("{}", "Invalid database name"),
+    ('{"name": "a/1"}', "Invalid database name"),
+    (f'{{"name": "{DOCUMENTS}/a"}}', "does not end in a document ID"),
+    (f'{{"name": "{DOCUMENTS}/a/.."}}', "double dot"),
+    (line("a/" + "x" * 1_501), "longer than 1500 bytes"),
+    (line("a/__x__"), "reserved"),
+    (line(nonsense=1), "nonsense"),
+    (line(fields={"x": 5}), "fields"),
+    (line(fields={"x": {"integerValue": "9223372036854775808"}}), "integerValue"),
+    (line(fields={"x": {"integerValue": "1", "stringValue": "1"}}), "oneof"),
+    (line(fields={"x": {"timestampValue": "yesterday"}}), "timestampValue"),
+    (line(fields={"x": {"stringValue": "\ud800"}}), ""),
+    (line(fields={"": {"nullValue": None}}), "empty"),
+    (line(fields={"__x__": {"nullValue": None}}), "reserved"),
+    (line(fields={"x": {"stringValue": "x" * 1_048_576}}), "exceeds the maximum allowed size"),
+    (line(fields={"x": {"geoPointValue": {"latitude": 91}}}), "latitude"),
+    (
+        line(fields={"x": {"arrayValue": {"values": [{"arrayValue": {"values": []}}]}}}),
+        "array value in an array",
+    ),
+    (line(createTime="2021-01-01T00:00:00Z", updateTime="2020-01-01T00:00:00Z"), "createTime is after"),
+    (line(updateTime="1969-01-01T00:00:00Z"), "after 1970"),
+    (line(updateTime="soon"), "updateTime"),
+    ("[" * 100_000, ""),
+    (
+        f'{{"name": "{DOCUMENTS}/a/1", "fields": {{"x": '
+        + '{"mapValue": {"fields": {"x": ' * 30
+        + '{"nullValue": null}'
+        + "}}}" * 30
+        + "}}",
+        "levels deep",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), BAD)
+def test_a_bad_line_is_told_with_its_number_and_nothing_is_imported(text: str, reason: str) -> None:
+    emulator = Emulator()
+    emulator.import_documents(io.StringIO(line("a/0", fields={"x": {"integerValue": "1"}})))
+    before = exported(emulator)
+    source = io.StringIO(line("a/0") + "\n" + line("a/2") + text.rstrip("\n") + "\n" + line("a/3"))
+    with pytest.raises(InvalidLine) as caught:
+        emulator.import_documents(source)
+    assert caught.value.line == 4
+    assert reason in caught.value.reason
+    assert str(caught.value) == f"line 4: {caught.value.reason}"
+    assert exported(emulator) == before
+
+
+def test_bytes_that_are_no_text_are_a_bad_line(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(line().encode() + b'{"name": "\xff"}\n')
+    with pytest.raises(InvalidLine, match="line 2: it is not UTF-8"):
+        Emulator().import_documents(tmp_path / "x")
+
+
+def test_a_line_without_end_is_a_bad_line_and_not_read_to_its_end() -> None:
+    class Endless(io.RawIOBase):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert size > 0
+            return b"x" * size
+
+    with pytest.raises(InvalidLine, match="line 1: it has 67,108,864 characters or more"):
+        next(read_documents(Endless(), 1))  # type: ignore[arg-type]
+
+
+def test_a_file_may_have_a_byte_order_mark_and_other_line_ends_and_none_at_the_end(tmp_path: Path) -> None:
+    text = "\ufeff" + line("a/1").replace("\n", "\r\n") + "\r\n" + line("a/2").rstrip()
+    (tmp_path / "x").write_bytes(text.encode())
+    emulator = Emulator()
+    assert emulator.import_documents(str(tmp_path / "x")) == 2
+    assert emulator.import_documents(io.StringIO("")) == 0
+
+
+def test_an_export_to_a_path_replaces_the_file_when_it_is_whole(tmp_path: Path) -> None:
+    emulator = Emulator()
+    emulator.import_documents(io.StringIO(line("a/ü")))
+    path = tmp_path / "x.ndjson"
+    path.write_text("before")
+    assert emulator.export_documents(path) == 1
+    assert path.read_text(encoding="utf-8") == exported(emulator)
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="nowhere"):
+        emulator.export_documents(tmp_path / "nowhere" / "x")
+    with pytest.raises(OSError, match="missing"):
+        emulator.import_documents(tmp_path / "missing")
+
+
+async def test_an_import_is_in_the_data_folder_too_and_time_goes_on_from_it(tmp_path: Path) -> None:
+    early = ManualClock(datetime(2020, 1, 1, tzinfo=UTC))
+    with closing(Emulator(data_dir=tmp_path, clock=early)) as emulator:
+        emulator.import_documents(io.StringIO(line("a/1") + line("a/2", updateTime="2010-01-01T00:00:00Z")))
+        text = exported(emulator)
+    with closing(Emulator(data_dir=tmp_path, clock=early)) as emulator:
+        assert exported(emulator) == text
+        assert (await emulator.client().document("a/2").set({"n": 1})).update_time > early.now()
