@@ -12,14 +12,15 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-from google.protobuf import json_format
-
 from emulator.firestore import limits, names, protos
+from emulator.firestore.rest_values import fields_from_json, fields_to_json, timestamp_from_json
 from emulator.firestore.status import Status
 from emulator.firestore.versions import Version, microseconds, new_version
 
 _MAX_LINE = 64 * 1024 * 1024
 """Characters. The largest document takes some 25 million, as an array of booleans."""
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class InvalidLine(ValueError):
@@ -41,11 +42,14 @@ class InvalidLine(ValueError):
 
 def document_line(data: bytes) -> str:
     """The line for an encoded document, with its line feed."""
-    content = json_format.MessageToDict(protos.Document.FromString(data))
-    parts = {"name": content["name"], "fields": _sorted(content.get("fields", {}))}
-    for time in ("createTime", "updateTime"):
-        parts[time] = content[time]
-    return json.dumps(parts, ensure_ascii=False) + "\n"
+    document = protos.Document.FromString(data)
+    content = {
+        "name": document.name,
+        "fields": fields_to_json(document.fields),
+        "createTime": document.create_time.ToJsonString(),
+        "updateTime": document.update_time.ToJsonString(),
+    }
+    return _encode(content) + "\n"
 
 
 def read_documents(source: IO[str] | IO[bytes], time_us: int) -> Iterator[Version]:
@@ -75,9 +79,8 @@ def _lines(source: IO[str] | IO[bytes]) -> Iterable[str | bytes]:
 
 
 def _version(line: str, number: int, time_us: int) -> Version:
-    document = protos.Document()
     try:
-        json_format.Parse(line, document)
+        document = _document(line)
         names.check_document(document.name, names.database_of(document.name))
         created_us, updated_us = _times(document, time_us)
         document.ClearField("create_time")
@@ -86,11 +89,50 @@ def _version(line: str, number: int, time_us: int) -> Version:
         body = document.SerializeToString(deterministic=True)
     except Status as error:
         raise InvalidLine(number, error.message) from error
-    except (json_format.ParseError, ValueError) as error:
+    except json.JSONDecodeError as error:
+        raise InvalidLine(number, f"it is no JSON: {error.msg} at character {error.pos + 1}") from error
+    except ValueError as error:
         raise InvalidLine(number, str(error)) from error
     except RecursionError as error:
         raise InvalidLine(number, "it is nested too deep") from error
     return new_version(document.name, body, created_us, updated_us)
+
+
+def _document(line: str) -> Any:
+    """The document that a line is; a ValueError or a RecursionError where it is none."""
+    content = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse)
+    if not isinstance(content, dict):
+        raise ValueError("a document must be an object")
+    document = protos.Document()
+    for key, inner in content.items():
+        match key:
+            case "name":
+                if not isinstance(inner, str):
+                    raise ValueError("name must be a string")
+                document.name = inner
+            case "fields":
+                fields_from_json(inner, document.fields)
+            case "createTime":
+                timestamp_from_json(inner, document.create_time, key)
+            case "updateTime":
+                timestamp_from_json(inner, document.update_time, key)
+            case _:
+                raise ValueError(f"a document has name, fields, createTime and updateTime, and no {key!r}")
+    if not document.name:
+        raise ValueError("it has no name")
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has {max(keys, key=keys.count)!r} twice")
+    return content
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f'{constant} is no JSON; write "{constant}"')
 
 
 def _times(document: Any, time_us: int) -> tuple[int, int]:
@@ -102,10 +144,3 @@ def _times(document: Any, time_us: int) -> tuple[int, int]:
     if created_us > updated_us and document.HasField("update_time"):
         raise ValueError("its createTime is after its updateTime")
     return min(created_us, time_us), min(updated_us, time_us)
-
-
-def _sorted(content: Any) -> Any:
-    """JSON's maps with their keys in order; protobuf's come in none."""
-    if isinstance(content, dict):
-        return {key: _sorted(content[key]) for key in sorted(content)}
-    return [_sorted(one) for one in content] if isinstance(content, list) else content

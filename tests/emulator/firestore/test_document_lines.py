@@ -18,11 +18,13 @@ from google.cloud import firestore
 from google.cloud.firestore import AsyncClient
 from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.firestore_v1.vector import Vector
+from google.protobuf import json_format
 from hypothesis import given
 
 from emulator.firestore import Emulator, InvalidLine, protos
 from emulator.firestore.document_lines import document_line, read_documents
 from emulator.firestore.limits import check_document
+from emulator.firestore.rest_values import value_from_json, value_to_json
 from emulator.firestore.status import Status
 from emulator.firestore.versions import new_version
 from eventbox.testing import ManualClock
@@ -100,6 +102,33 @@ async def test_values_of_every_kind_come_back(emulator: Emulator, local_client: 
     assert got.pop("other").path == "a/ü"
     del values["other"]
     assert got == values
+
+
+@given(VALUES)
+def test_a_value_is_represented_as_protobuf_represents_it(value: Any) -> None:
+    ours = value_to_json(value)
+    theirs = protos.Value()
+    json_format.ParseDict(ours, theirs)
+    assert theirs.SerializeToString(deterministic=True) == value.SerializeToString(deterministic=True)
+    back = protos.Value()
+    value_from_json(json_format.MessageToDict(value), back)
+    assert back.SerializeToString(deterministic=True) == value.SerializeToString(deterministic=True)
+
+
+def test_what_people_write_by_hand_is_taken() -> None:
+    for content, expected in [
+        ({"integerValue": 5}, protos.Value(integer_value=5)),
+        ({"doubleValue": 5}, protos.Value(double_value=5)),
+        ({"doubleValue": "1.5"}, protos.Value(double_value=1.5)),
+        ({"bytesValue": "_-8"}, protos.Value(bytes_value=b"\xff\xef")),
+        ({"nullValue": "NULL_VALUE"}, protos.Value(null_value=0)),
+        ({"geoPointValue": {}}, protos.Value(geo_point_value=protos.LatLng())),
+        ({"mapValue": {}}, protos.Value(map_value=protos.MapValue())),
+        ({"arrayValue": {"values": []}}, protos.Value(array_value=protos.ArrayValue())),
+    ]:
+        value = protos.Value()
+        value_from_json(content, value)
+        assert value == expected
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
@@ -231,21 +260,58 @@ async def test_imported_documents_expire(tmp_path: Path, clock: ManualClock) -> 
 
 
 BAD = [
-    ("{", "Failed to load JSON"),
-    ("5", "JSON"),
-    ("null", ""),
-    ("{}", "Invalid database name"),
+    ("{", "it is no JSON: Expecting property name enclosed in double quotes at character 3"),
+    ("5", "a document must be an object"),
+    ("[]", "a document must be an object"),
+    ("null", "a document must be an object"),
+    ("{}", "it has no name"),
+    ('{"name": 5}', "name must be a string"),
     ('{"name": "a/1"}', "Invalid database name"),
+    ('{"name": "a", "name": "b"}', "an object has 'name' twice"),
     (f'{{"name": "{DOCUMENTS}/a"}}', "does not end in a document ID"),
     (f'{{"name": "{DOCUMENTS}/a/.."}}', "double dot"),
     (line("a/" + "x" * 1_501), "longer than 1500 bytes"),
     (line("a/__x__"), "reserved"),
-    (line(nonsense=1), "nonsense"),
-    (line(fields={"x": 5}), "fields"),
-    (line(fields={"x": {"integerValue": "9223372036854775808"}}), "integerValue"),
-    (line(fields={"x": {"integerValue": "1", "stringValue": "1"}}), "oneof"),
-    (line(fields={"x": {"timestampValue": "yesterday"}}), "timestampValue"),
-    (line(fields={"x": {"stringValue": "\ud800"}}), ""),
+    (line(nonsense=1), "and no 'nonsense'"),
+    (line(fields=5), "fields must be an object"),
+    *(
+        (line(fields={"x": value}), f"x: {reason}")
+        for value, reason in [
+            (5, "a value must be an object"),
+            (
+                {"integerValue": "1", "stringValue": "1"},
+                "a value must be of one kind, not integerValue and stringValue",
+            ),
+            ({"intValue": "1"}, "'intValue' is no kind of value"),
+            ({"integerValue": "9223372036854775808"}, "integerValue must be an integer of 64 bits"),
+            ({"integerValue": "x"}, "integerValue must be an integer of 64 bits"),
+            ({"integerValue": 1.5}, "integerValue must be an integer of 64 bits"),
+            ({"integerValue": True}, "integerValue must be an integer of 64 bits"),
+            ({"doubleValue": "x"}, "doubleValue must be a number"),
+            ({"doubleValue": True}, "doubleValue must be a number"),
+            ({"doubleValue": 10**400}, "doubleValue must be a number"),
+            ({"doubleValue": None}, "doubleValue must be a number"),
+            ({"booleanValue": 1}, "booleanValue must be true or false"),
+            ({"nullValue": 0}, "nullValue must be null"),
+            ({"timestampValue": "yesterday"}, "timestampValue must be a time such as"),
+            ({"timestampValue": 5}, "timestampValue must be a string"),
+            ({"stringValue": 5}, "stringValue must be a string"),
+            ({"stringValue": "\ud800"}, "stringValue has half a surrogate pair"),
+            ({"bytesValue": "%"}, "bytesValue must be base64"),
+            ({"bytesValue": "A"}, "bytesValue must be base64"),
+            ({"geoPointValue": {"north": 1}}, "geoPointValue has a latitude and a longitude, and no 'north'"),
+            ({"geoPointValue": {"latitude": "up"}}, "latitude must be a number"),
+            ({"mapValue": []}, "mapValue must be an object"),
+            ({"mapValue": {"values": []}}, "mapValue has 'fields', and no 'values'"),
+            ({"arrayValue": {"values": {}}}, "values must be an array"),
+        ]
+    ),
+    (
+        line(fields={"x": {"mapValue": {"fields": {"y": {"arrayValue": {"values": [{}, {"z": 1}]}}}}}}),
+        "x.y[1]: 'z' is no kind of value",
+    ),
+    (f'{{"name": "{DOCUMENTS}/a/1", "fields": {{"x": {{"doubleValue": NaN}}}}}}', 'write "NaN"'),
+    (f'{{"name": "{DOCUMENTS}/a/1", "fields": {{"x": {{"doubleValue": 1e999}}}}}}', "must be a number"),
     (line(fields={"": {"nullValue": None}}), "empty"),
     (line(fields={"__x__": {"nullValue": None}}), "reserved"),
     (line(fields={"x": {"stringValue": "x" * 1_048_576}}), "exceeds the maximum allowed size"),
@@ -257,7 +323,7 @@ BAD = [
     (line(createTime="2021-01-01T00:00:00Z", updateTime="2020-01-01T00:00:00Z"), "createTime is after"),
     (line(updateTime="1969-01-01T00:00:00Z"), "after 1970"),
     (line(updateTime="soon"), "updateTime"),
-    ("[" * 100_000, ""),
+    ("[" * 100_000, "nested too deep"),
     (
         f'{{"name": "{DOCUMENTS}/a/1", "fields": {{"x": '
         + '{"mapValue": {"fields": {"x": ' * 30
