@@ -13,7 +13,12 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from emulator.firestore import limits, names, protos
-from emulator.firestore.rest_values import fields_from_json, fields_to_json, timestamp_from_json
+from emulator.firestore.rest_values import (
+    fields_from_json,
+    fields_to_json,
+    timestamp_from_json,
+    timestamp_to_json,
+)
 from emulator.firestore.status import Status
 from emulator.firestore.versions import Version, microseconds, new_version
 
@@ -46,8 +51,8 @@ def document_line(data: bytes) -> str:
     content = {
         "name": document.name,
         "fields": fields_to_json(document.fields),
-        "createTime": document.create_time.ToJsonString(),
-        "updateTime": document.update_time.ToJsonString(),
+        "createTime": timestamp_to_json(document.create_time),
+        "updateTime": timestamp_to_json(document.update_time),
     }
     return _encode(content) + "\n"
 
@@ -113,8 +118,10 @@ def _document(line: str) -> Any:
             case "fields":
                 fields_from_json(inner, document.fields)
             case "createTime":
+                document.create_time.SetInParent()
                 timestamp_from_json(inner, document.create_time, key)
             case "updateTime":
+                document.update_time.SetInParent()
                 timestamp_from_json(inner, document.update_time, key)
             case _:
                 raise ValueError(f"a document has name, fields, createTime and updateTime, and no {key!r}")

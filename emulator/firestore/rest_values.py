@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf import json_format
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -54,7 +56,7 @@ def value_to_json(value: Any) -> dict[str, Any]:
         case "double_value":
             return {"doubleValue": _double_to_json(value.double_value)}
         case "timestamp_value":
-            return {"timestampValue": value.timestamp_value.ToJsonString()}
+            return {"timestampValue": timestamp_to_json(value.timestamp_value)}
         case "map_value":
             fields = value.map_value.fields
             return {"mapValue": {"fields": fields_to_json(fields)} if fields else {}}
@@ -104,6 +106,7 @@ def value_from_json(content: Any, value: Any) -> None:
             case "doubleValue":
                 value.double_value = _double(inner, kind)
             case "timestampValue":
+                value.timestamp_value.SetInParent()
                 timestamp_from_json(inner, value.timestamp_value, kind)
             case "mapValue":
                 value.map_value.SetInParent()
@@ -128,16 +131,30 @@ def value_from_json(content: Any, value: Any) -> None:
                     raise InvalidValue(f"{kind!r} is no kind of value") from error
 
 
+def timestamp_to_json(timestamp: Any) -> str:
+    """A time as `2025-01-31T12:00:00.000001Z`, with no more digits than it needs, in threes."""
+    text = (_EPOCH + timedelta(seconds=timestamp.seconds)).isoformat()[:19]
+    if not timestamp.nanos:
+        return f"{text}Z"
+    digits = f"{timestamp.nanos:09}"
+    while digits.endswith("000"):
+        digits = digits[:-3]
+    return f"{text}.{digits}Z"
+
+
 def timestamp_from_json(content: Any, timestamp: Any, kind: str) -> None:
-    """Fill a `Timestamp`; an `InvalidValue` where the JSON is none."""
+    """Fill a `Timestamp`, to the microsecond; an `InvalidValue` where the JSON is none."""
+    text = _expect(str, content, kind)
     try:
-        timestamp.FromJsonString(_expect(str, content, kind))
-    except InvalidValue:
-        raise
-    except ValueError as error:
+        if text[10:11] != "T":
+            raise ValueError
+        since = datetime.fromisoformat(text) - _EPOCH  # a TypeError without a time zone
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidValue(
             f"{kind} must be a time such as 2025-01-31T12:00:00.000001Z, not {content!r}"
         ) from error
+    timestamp.seconds = since.days * 86_400 + since.seconds
+    timestamp.nanos = since.microseconds * 1_000
 
 
 def _array(content: Any, values: Any) -> None:

@@ -110,6 +110,8 @@ def test_a_value_is_represented_as_protobuf_represents_it(value: Any) -> None:
     theirs = protos.Value()
     json_format.ParseDict(ours, theirs)
     assert theirs.SerializeToString(deterministic=True) == value.SerializeToString(deterministic=True)
+    if value.WhichOneof("value_type") == "timestamp_value":
+        assert ours == json_format.MessageToDict(value)
     back = protos.Value()
     value_from_json(json_format.MessageToDict(value), back)
     assert back.SerializeToString(deterministic=True) == value.SerializeToString(deterministic=True)
@@ -121,6 +123,11 @@ def test_what_people_write_by_hand_is_taken() -> None:
         ({"doubleValue": 5}, protos.Value(double_value=5)),
         ({"doubleValue": "1.5"}, protos.Value(double_value=1.5)),
         ({"bytesValue": "_-8"}, protos.Value(bytes_value=b"\xff\xef")),
+        (
+            {"timestampValue": "1970-01-01T01:00:00.5+01:00"},
+            protos.Value(timestamp_value={"nanos": 500_000_000}),
+        ),
+        ({"timestampValue": "1970-01-01T00:00:00Z"}, protos.Value(timestamp_value={})),
         ({"nullValue": "NULL_VALUE"}, protos.Value(null_value=0)),
         ({"geoPointValue": {}}, protos.Value(geo_point_value=protos.LatLng())),
         ({"mapValue": {}}, protos.Value(map_value=protos.MapValue())),
@@ -272,6 +279,7 @@ BAD = [
     (f'{{"name": "{DOCUMENTS}/a/.."}}', "double dot"),
     (line("a/" + "x" * 1_501), "longer than 1500 bytes"),
     (line("a/__x__"), "reserved"),
+    (line(fields={"x": {"timestampValue": "0001-01-01T00:00:00+01:00"}}), "must lie in the years 1 to 9999"),
     (line(nonsense=1), "and no 'nonsense'"),
     (line(fields=5), "fields must be an object"),
     *(
@@ -295,6 +303,9 @@ BAD = [
             ({"nullValue": 0}, "nullValue must be null"),
             ({"timestampValue": "yesterday"}, "timestampValue must be a time such as"),
             ({"timestampValue": 5}, "timestampValue must be a string"),
+            ({"timestampValue": "2025-01-31T12:00:00"}, "timestampValue must be a time such as"),
+            ({"timestampValue": "2025-01-31"}, "timestampValue must be a time such as"),
+            ({"timestampValue": "2025-02-31T12:00:00Z"}, "timestampValue must be a time such as"),
             ({"stringValue": 5}, "stringValue must be a string"),
             ({"stringValue": "\ud800"}, "stringValue has half a surrogate pair"),
             ({"bytesValue": "%"}, "bytesValue must be base64"),
