@@ -6,8 +6,8 @@ import asyncio
 import ipaddress
 import signal
 import sys
-from datetime import UTC, datetime
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 

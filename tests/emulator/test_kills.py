@@ -16,7 +16,7 @@ from tests.emulator.killed_world import World
 from tests.fronts import connect
 
 _KILLS = 200
-_PARTS = 4  # for xdist
+_PARTS = 8  # for xdist
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
