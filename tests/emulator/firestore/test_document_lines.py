@@ -28,6 +28,7 @@ from emulator.firestore.rest_values import value_from_json, value_to_json
 from emulator.firestore.status import Status
 from emulator.firestore.versions import new_version
 from eventbox.testing import ManualClock
+from tests.emulator.firestore.listening_client import ListeningClient
 from tests.emulator.firestore.strategies import TEXTS, VALUES
 
 DOCUMENTS = "projects/demo/databases/(default)/documents"
@@ -251,6 +252,20 @@ async def test_an_import_ends_transactions_and_the_readable_past(
         await ref.set({"n": n})
     await ref.delete()
     assert not (await ref.get()).exists
+
+
+async def test_a_listener_is_told_of_an_import(emulator: Emulator, local_client: AsyncClient) -> None:
+    await local_client.document("a/1").set({"n": 1})
+    listener = ListeningClient(local_client)
+    query = protos.StructuredQuery()
+    query.from_.add(collection_id="a")
+    await listener.add(1, query)
+    await listener.snapshot()
+    versions = dict(listener.results[1])
+    emulator.import_documents(io.StringIO(line("a/1", updateTime="2020-01-01T00:00:00Z") + line("a/2")))
+    await listener.snapshot()
+    assert listener.ids(1) == ["a/1", "a/2"]
+    assert listener.results[1][f"{DOCUMENTS}/a/1"] != versions[f"{DOCUMENTS}/a/1"]
 
 
 async def test_imported_documents_expire(tmp_path: Path, clock: ManualClock) -> None:
