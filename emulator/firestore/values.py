@@ -17,7 +17,7 @@ NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRA
     bytes([tag]) for tag in range(0x05, 0x05 + 12 * 4, 4)
 )
 
-_NUMERIC_ID = re.compile(r"__id(-?\d+)__")
+_NUMERIC_ID = re.compile(r"__id(-?[0-9]{1,19})__")  # what has more digits is no 64-bit number, but text
 _END = b"\x00"
 _KEY = b"\x01"
 _COMPLEMENT = bytes(255 - byte for byte in range(256))

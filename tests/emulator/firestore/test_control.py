@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +17,8 @@ from dsset import protos
 from dsset.wire import Wire
 from emulator.firestore import Emulator, Fault, Latency
 from emulator.manual_clock import ManualClock
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "emulator.md"
 
 
 class Orders:
@@ -167,6 +171,16 @@ async def test_a_fault_in_json_is_the_fault_of_these_arguments(
     del answer["id"], answer["remaining"]
     await order("POST", "/faults", answer)  # what it tells is what it takes
     assert [one.fault for one in emulator.faults] == [fault]
+
+
+async def test_the_orders_in_the_documentation_are_taken(order: Orders) -> None:
+    lines = [line for line in DOCUMENTATION.read_text().splitlines() if line.startswith("curl ")]
+    assert len(lines) == 5
+    for line in lines:
+        _, _, method, url, *body = shlex.split(line)
+        path = url.removeprefix("localhost:8081")
+        status, answer = await order(method, path, data=body[1] if body else None)
+        assert status in (200, 201), answer
 
 
 async def test_the_clock_is_told_and_moved(
