@@ -25,6 +25,9 @@ from emulator.firestore.query_plan import IndexShape, Scan, scans
 from emulator.firestore.values import sort_key
 from emulator.firestore.versions import Version
 
+MAX_INDEXES = 200
+"""Indexes that a collection keeps, and the collection groups together: each write keeps up all of them."""
+
 Entry = tuple[bytes, str]
 Found = tuple[bytes, Version]
 """The keys of a query's orders, and the document that has them."""
@@ -171,9 +174,12 @@ class OrderedIndexes:
             index = self._indexes[shape] = _Index(shape, query)
             index.entries.update(_entries_of(index, self._documents_below(query)))
             if query.all_descendants or not query.collection_id:
-                self._of_groups.append(index)
+                siblings = self._of_groups
             else:
-                self._of_collection[f"{query.parent}/{query.collection_id}"].append(index)
+                siblings = self._of_collection[f"{query.parent}/{query.collection_id}"]
+            siblings.append(index)
+            if len(siblings) > MAX_INDEXES:
+                del self._indexes[siblings.pop(0).shape]  # it is made again when a query needs it
         return index
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from emulator.firestore import protos
-from emulator.firestore.ordered_index import OrderedIndexes
+from emulator.firestore.ordered_index import MAX_INDEXES, OrderedIndexes
 from emulator.firestore.query import Query, compile_query
 from emulator.firestore.versions import Version
 from tests.emulator.firestore.strategies import version_of
@@ -245,6 +245,28 @@ def test_an_array_has_an_entry_for_each_of_its_elements_until_it_loses_them() ->
         assert [documents.run(asked) for asked in contains] == expected
     documents.put("x", None)
     assert [documents.run(asked) for asked in contains] == [[], [], []]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_queries_that_are_all_different_leave_no_more_indexes_than_a_collection_keeps(deep: bool) -> None:
+    documents = Documents()
+    for id in ("x", "y"):
+        documents.put(id, {"first": id})
+
+    def ordered_by(field: str) -> Any:
+        asked = query(None, field)
+        asked.from_[0].all_descendants = deep
+        return asked
+
+    assert documents.run(ordered_by("first")) == ["x", "y"]
+    for n in range(2 * MAX_INDEXES):
+        assert documents.run(ordered_by(f"f{n}")) == []
+    assert len(documents.indexes._indexes) == MAX_INDEXES
+    documents.put("a", {"first": "a"})  # while its index is not kept
+    documents.put("x", None)
+    assert documents.run(ordered_by("first")) == ["a", "y"]
+    documents.put("y", {"first": "Y"})
+    assert documents.run(ordered_by("first")) == ["y", "a"]
 
 
 def test_the_past_is_merged_into_every_range() -> None:
