@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 from google.cloud.firestore import AsyncClient, Client, Increment
+from google.cloud.firestore_v1.types import firestore
 
 from dsset import protos
 from dsset.wire import Wire
@@ -143,6 +144,48 @@ async def test_a_query_without_a_collection_is_about_all_that_lies_under_its_par
             pass
 
     assert await fails(run()) == met
+
+
+ROOT = "projects/p/databases/(default)/documents"
+STREAMS: dict[str, Any] = {
+    "listen to a document": firestore.ListenRequest(
+        add_target={"documents": {"documents": [f"{ROOT}/orders/1"]}}
+    ),
+    "listen to a query": firestore.ListenRequest(
+        add_target={"query": {"parent": ROOT, "structured_query": {"from_": [{"collection_id": "orders"}]}}}
+    ),
+    "listen to a group": firestore.ListenRequest(
+        add_target={
+            "query": {
+                "parent": ROOT,
+                "structured_query": {"from_": [{"collection_id": "orders", "all_descendants": True}]},
+            }
+        }
+    ),
+    "listen no more": firestore.ListenRequest(remove_target=1),
+    "write": firestore.WriteRequest(writes=[{"delete": f"{ROOT}/orders/1"}]),
+    "begin to write": firestore.WriteRequest(stream_id=""),
+    "partition": firestore.PartitionQueryRequest(
+        parent=ROOT, structured_query={"from_": [{"collection_id": "orders", "all_descendants": True}]}
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "met"),
+    [
+        ("orders/1", ["listen to a document", "write"]),
+        (
+            "orders/*",
+            ["listen to a document", "listen to a query", "listen to a group", "write", "partition"],
+        ),
+        ("shops/*/orders/*", ["listen to a group", "partition"]),
+        ("items/*", []),
+    ],
+)
+def test_a_path_chooses_among_the_requests_of_streams_too(path: str, met: list[str]) -> None:
+    fault = Fault(path=path)
+    assert [name for name, request in STREAMS.items() if fault.is_about("Listen", request._pb)] == met
 
 
 # Chance ---------------------------------------------------------------------------------------------------
