@@ -16,6 +16,16 @@ from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
 
+_ON_THE_WAY = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+"""The codes after which google's Python client reads again."""
+
 _SERVICE = "google.firestore.v1.Firestore"
 
 _MAX_STREAMS = 10_000
@@ -104,22 +114,34 @@ def _unary(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any],
 
 def _stream(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any], Awaitable[None]]:
     async def handle(data: bytes, context: Any) -> None:
+        wrote = False
         try:
             responses = front.begin_stream(rpc, parse(request_class, data))
             if isinstance(responses, Rest):
                 responses = await responses
             for response in responses:
                 await context.write(response)
+                wrote = True
         except Status as status:
-            # without headers of its own, Google's Node.js client takes the error for no answer, and asks again for 7 s
-            await context.send_initial_metadata(())
-            await context.abort(status.code, status.message)
+            await _fail_stream(context, status, began=wrote)
 
     return handle
 
 
+async def _fail_stream(context: Any, status: Status, *, began: bool) -> None:
+    """End a stream with an error.
+
+    Firestore's own errors come behind headers: without them, google's Node.js client takes the error for no answer, and
+    asks again for 7 s. What stands for a failure on the way comes without, or google's Python client would not ask again.
+    """
+    if not began and status.code not in _ON_THE_WAY:
+        await context.send_initial_metadata(())
+    await context.abort(status.code, status.message)
+
+
 def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitable[None]]:
     async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
+        wrote = False
         conversation: Conversation | None = None
         feeding: asyncio.Task[None] | None = None
         try:
@@ -130,8 +152,9 @@ def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitabl
             while (responses := await conversation.read()) is not None:
                 for response in responses:
                     await context.write(response)
+                    wrote = True
         except Status as status:
-            await context.abort(status.code, status.message)
+            await _fail_stream(context, status, began=wrote)
         finally:
             if feeding is not None:
                 feeding.cancel()
