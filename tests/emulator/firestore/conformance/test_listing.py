@@ -94,6 +94,9 @@ ROWS = [
     Row("list-mask", "masked", [list_documents("a", mask=protos.DocumentMask(field_paths=["m.y"])).showing(lambda r: [plain_fields(one.fields) for one in r[0].documents])],
         [{"m": {"y": 2}}, {}, {}], TREE),
     Row("list-read-time", "as it was", [commit(delete("a/3")), commit(delete("a/2")), at_time_of(list_documents("a"), 0, time)], ["1", "2"], TREE),
+    Row("list-read-time-missing", "with what was missing then", [
+        commit(delete("a/3")), commit(delete("a/2"), delete("a/0/b/1"), put("a/9/b/1", {})), at_time_of(list_documents("a", show_missing=True), 0, time)],
+        ["0", "1", "2"], TREE),
     Row("list-transaction", "in a transaction", [begin(read_only={}), commit(delete("a/3")), within(list_documents("a"))], ["1", "2"], TREE),
     Row("list-path", "an ID, no path", [list_documents("a/1/b")], Fails("INVALID_ARGUMENT", 'Collection id "a/1/b" is invalid')),
     Row("collections", "the IDs of the collections under a document, also of those that lie deeper only", [list_collection_ids()], ["a", "d"], TREE),
