@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpc import StatusCode
 
@@ -34,6 +34,22 @@ _CONTAINS = frozenset({_Op.ARRAY_CONTAINS, _Op.ARRAY_CONTAINS_ANY})
 _EXPANDED = frozenset({_Op.IN, _Op.ARRAY_CONTAINS_ANY})
 
 
+class _Leaf(NamedTuple):
+    """A filter of one field."""
+
+    path: str
+    op: int
+    is_unary: bool
+
+    @property
+    def is_negation(self) -> bool:
+        return self.op in (_UNARY_NEGATIONS if self.is_unary else _NEGATIONS)
+
+    @property
+    def is_inequality(self) -> bool:
+        return self.op in (_UNARY_NEGATIONS if self.is_unary else _INEQUALITIES)
+
+
 @dataclass(frozen=True, slots=True)
 class _Size:
     """A filter's disjunctive normal form, counted without making it."""
@@ -45,8 +61,8 @@ class _Size:
 
 def check_rules(parent: str, structured: Any) -> None:
     """INVALID_ARGUMENT, with what production says, for a query that it does not run."""
-    _check_source(structured)
     leaves = list(_leaves(structured.where))
+    _check_source(structured, leaves)
     _check_combinations(structured.where, leaves)
     _check_size(parent, structured, leaves)
     _check_orders(structured, leaves)
@@ -54,34 +70,33 @@ def check_rules(parent: str, structured: Any) -> None:
         _check_nearest(structured)
 
 
-def _check_source(structured: Any) -> None:
+def _check_source(structured: Any, leaves: list[_Leaf]) -> None:
     sources = structured.from_
     if len(sources) > 1:
         raise _invalid("StructuredQuery.from cannot have more than one collection selector.")
     if sources and sources[0].collection_id:
         names.check_collection_id(sources[0].collection_id)
         return
-    for leaf in _leaves(structured.where):
-        if leaf.field.field_path != DOCUMENT_ID:
-            raise _invalid(f"kind is required for filter: {leaf.field.field_path}")
+    for leaf in leaves:
+        if leaf.path != DOCUMENT_ID:
+            raise _invalid(f"kind is required for filter: {leaf.path}")
     for order in structured.order_by:
         descending = order.direction == protos.StructuredQuery.Direction.DESCENDING
         if order.field.field_path != DOCUMENT_ID or descending:
             raise _invalid("kind is required for all orders except __key__ ascending")
 
 
-def _check_combinations(where: Any, leaves: list[Any]) -> None:
-    if sum(map(_is_negation, leaves)) > 1:
+def _check_combinations(where: Any, leaves: list[_Leaf]) -> None:
+    if sum(leaf.is_negation for leaf in leaves) > 1:
         raise _invalid(
             "Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query."
         )
-    operators = {leaf.op for leaf in leaves if _is_field_filter(leaf)}
+    operators = {leaf.op for leaf in leaves if not leaf.is_unary}
     if _Op.NOT_IN in operators and (operators & _EXPANDED or _has_or(where)):
         raise _invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
     inequalities = _inequality_fields(leaves)
     key_is_given = any(
-        leaf.field.field_path == DOCUMENT_ID and _is_field_filter(leaf) and leaf.op in (_Op.EQUAL, _Op.IN)
-        for leaf in leaves
+        leaf.path == DOCUMENT_ID and leaf.op in (_Op.EQUAL, _Op.IN) for leaf in leaves if not leaf.is_unary
     )
     if key_is_given and inequalities and DOCUMENT_ID not in inequalities:
         raise _invalid(
@@ -90,7 +105,7 @@ def _check_combinations(where: Any, leaves: list[Any]) -> None:
         )
 
 
-def _check_size(parent: str, structured: Any, leaves: list[Any]) -> None:
+def _check_size(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
     size = _size(structured.where)
     if size.disjunctions > MAX_DISJUNCTIONS:
         raise _invalid(
@@ -115,7 +130,7 @@ def _check_size(parent: str, structured: Any, leaves: list[Any]) -> None:
         )
 
 
-def _check_orders(structured: Any, leaves: list[Any]) -> None:
+def _check_orders(structured: Any, leaves: list[_Leaf]) -> None:
     ordered = [order.field.field_path for order in structured.order_by]
     if DOCUMENT_ID in ordered:
         # names are unique: nothing behind them could order anything
@@ -137,14 +152,16 @@ def _check_nearest(structured: Any) -> None:
         raise _invalid("A cursor cannot be used with FindNearest")
 
 
-def _leaves(where: Any) -> Iterator[Any]:
+def _leaves(where: Any) -> Iterator[_Leaf]:
     """The field and unary filters, in order."""
-    kind = where.WhichOneof("filter_type")
-    if kind == "composite_filter":
-        for part in where.composite_filter.filters:
-            yield from _leaves(part)
-    elif kind is not None:
-        yield getattr(where, kind)
+    match where.WhichOneof("filter_type"):
+        case "composite_filter":
+            for part in where.composite_filter.filters:
+                yield from _leaves(part)
+        case "field_filter":
+            yield _Leaf(where.field_filter.field.field_path, where.field_filter.op, False)
+        case "unary_filter":
+            yield _Leaf(where.unary_filter.field.field_path, where.unary_filter.op, True)
 
 
 def _size(where: Any) -> _Size:
@@ -181,20 +198,8 @@ def _has_or(where: Any) -> bool:
     return (where.composite_filter.op == _Or and len(parts) > 1) or any(map(_has_or, parts))
 
 
-def _inequality_fields(leaves: list[Any]) -> set[str]:
-    return {
-        leaf.field.field_path
-        for leaf in leaves
-        if (leaf.op in _INEQUALITIES if _is_field_filter(leaf) else leaf.op in _UNARY_NEGATIONS)
-    }
-
-
-def _is_negation(leaf: Any) -> bool:
-    return leaf.op in (_NEGATIONS if _is_field_filter(leaf) else _UNARY_NEGATIONS)
-
-
-def _is_field_filter(leaf: Any) -> bool:
-    return "value" in leaf.DESCRIPTOR.fields_by_name
+def _inequality_fields(leaves: list[_Leaf]) -> set[str]:
+    return {leaf.path for leaf in leaves if leaf.is_inequality}
 
 
 def _invalid(message: str) -> Status:
