@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 from google.protobuf.descriptor import FieldDescriptor
 
-from emulator.firestore.service import STREAMING, UNARY
+from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 
 NOW = 1_893_456_000
 """Where a `ManualClock` begins, in seconds since the epoch: a time near it can be read at."""
@@ -78,11 +78,11 @@ _SCALARS: dict[int, st.SearchStrategy[Any]] = {
 @st.composite
 def requests(draw: st.DrawFn, rpc: str) -> Any:
     """A request of one RPC."""
-    return draw(_messages(RPCS[rpc][0].DESCRIPTOR, RPCS[rpc][0], _DEPTH))
+    return draw(_messages({**RPCS, **BIDIRECTIONAL}[rpc][0], _DEPTH))
 
 
 @st.composite
-def _messages(draw: st.DrawFn, descriptor: Any, message_class: Any, depth: int) -> Any:
+def _messages(draw: st.DrawFn, message_class: Any, depth: int) -> Any:
     message = message_class()
     _fill(draw, message, depth)
     return message

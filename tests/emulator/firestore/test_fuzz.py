@@ -10,8 +10,8 @@ from grpc import StatusCode
 from hypothesis import given, settings
 
 from emulator.firestore import Emulator, protos
-from emulator.firestore.front import Rest
-from emulator.firestore.service import UNARY
+from emulator.firestore.front import Conversation, Rest
+from emulator.firestore.service import BIDIRECTIONAL, UNARY
 from emulator.firestore.status import Status
 from eventbox.testing import ManualClock
 from tests.emulator.firestore.random_requests import DATABASE, ROOT, RPCS, requests
@@ -70,6 +70,41 @@ def test_any_request_is_answered_or_refused(rpc: str, data: st.DataObject) -> No
         protos.RunQueryRequest(parent=ROOT, structured_query=protos.StructuredQuery()),
     )
     assert found
+
+
+@pytest.mark.parametrize("rpc", sorted(BIDIRECTIONAL))
+@given(data=st.data())
+def test_any_stream_of_requests_is_answered_or_refused(rpc: str, data: st.DataObject) -> None:
+    emulator = filled()
+    conversation = emulator._front.begin_bidi(rpc)
+    try:
+        for request in data.draw(st.lists(requests(rpc), min_size=1, max_size=3)):
+            conversation.send(request)
+            heard(conversation)
+            write = protos.Write(update=protos.Document(name=f"{ROOT}/a/1"))
+            answer(emulator, "Commit", protos.CommitRequest(database=DATABASE, writes=[write]))
+            heard(conversation)
+    except Status as refusal:
+        status: Status | None = refusal
+    else:
+        status = None
+    assert status is None or status.code not in BUGS, status
+    conversation.close()
+
+
+def heard(conversation: Conversation) -> None:
+    """Read what there is to read without waiting; a Status where the stream has failed."""
+    for _ in range(10):
+        reading = conversation._stream.next()
+        try:
+            reading.send(None)  # it would wait for more
+        except StopIteration as stop:
+            if stop.value is None:
+                return
+        else:
+            return
+        finally:
+            reading.close()
 
 
 @given(st.data())
