@@ -35,7 +35,9 @@ class Fault:
         latency: how long the RPC waits, on the emulator's clock, before anything is done; a `Latency` draws it anew
             for each RPC.
         path: which documents the request has to be about: one's path below the database's root, such as "orders/1",
-            or a pattern, such as "orders/*" or "orders/**" (see `fault_paths`); None: any request.
+            or a pattern, such as "orders/*" or "orders/**" (see `fault_paths`); None: any request. Of Listen and Write,
+            which are streams of requests, it is asked of each; such a fault breaks the stream ("before", "after",
+            "cut"), and has no latency.
         probability: of its happening to an RPC that it is about, by the emulator's seed.
         after_messages: for "cut": how many responses arrive.
 
@@ -86,10 +88,17 @@ class Fault:
             return False
         if self.when == "cut" and rpc in UNARY:
             return False
-        if self.when == "twice" and rpc not in UNARY and rpc not in STREAMING:
-            return False  # a stream of requests is one conversation
-        # what a stream of requests will be about is not known as it opens
-        return self.path is None or (request is not None and is_about(self.path, request))
+        if rpc in BIDIRECTIONAL:
+            return self._is_about_conversation(request)
+        return self.path is None or is_about(self.path, request)
+
+    def _is_about_conversation(self, request: Any) -> bool:
+        """A fault without a path is about its opening, which has no request; one with a path about each request."""
+        if self.when == "twice" or (self.path is None) != (request is None):
+            return False
+        if self.path is None:
+            return True
+        return self.error is not None and self.when != "late" and is_about(self.path, request)
 
     def _check_when(self) -> None:
         if self.when not in ("before", "after", "late", "twice", "cut"):
@@ -139,12 +148,7 @@ class Mishap:
         return Status(StatusCode[fault.error], f"fault injected: {fault.error} {fault.when} {fault.rpc}")
 
     def cut(self, responses: Iterator[Any]) -> Iterator[Any]:
-        """A streaming RPC's responses, of which the last ones are lost."""
-        if not self.fault.after_messages:
-            raise self.status  # where the stream's very first error belongs, so that retries see it
-        return self._cut_off(responses)
-
-    def _cut_off(self, responses: Iterator[Any]) -> Iterator[Any]:
+        """A stream's responses, of which the last ones are lost."""
         for _, response in zip(range(self.fault.after_messages), responses, strict=False):
             yield response
         raise self.status

@@ -48,60 +48,74 @@ class Rest(Generic[T]):
 class Conversation:
     """One bidirectional stream, from asyncio or from threads: one of them reads, any may send."""
 
-    def __init__(self, front: Front, stream: BidiStream) -> None:
+    def __init__(self, front: Front, rpc: str, stream: BidiStream) -> None:
         self._front = front
+        self._rpc = rpc
         self._stream = stream
         self._lock = front.service.lock
         self._failure: Status | None = None
-        self._messages_left: int | None = None  # until a fault cuts it
-
-    def cut_after(self, messages: int, failure: Status) -> None:
-        """Let the stream break after so many responses."""
-        self._messages_left, self._failure = messages, failure
+        self._left: int | None = None  # responses, before it breaks
+        self._break: Status | None = None
 
     def send(self, request: Any) -> None:
         """Send a request; what becomes of it is told to whoever reads."""
+        faults = self._front._faults
+        mishap = faults.take(self._rpc, request) if faults.pending else None
+        if mishap is not None and mishap.fails_before:
+            self.fail(mishap.status)
+            return
         with self._lock:
             self._stream.receive(request)
+        if mishap is not None:
+            self.break_after(mishap.fault.after_messages, mishap.status)
 
     def done_writing(self) -> None:
         """Send no more."""
         with self._lock:
             self._stream.end_requests()
 
-    def fail(self, failure: Status) -> None:
-        """End the stream with an error, which whoever reads is told."""
-        self._failure = failure
+    def fail(self, status: Status) -> None:
+        """End the stream with an error."""
+        self._failure = status
         self.close()
+
+    def break_after(self, responses: int, status: Status) -> None:
+        """Let the stream fail once there were so many more responses, or where it would have ended."""
+        self._left, self._break = responses, status
+        if not responses:
+            self.fail(status)
 
     async def read(self) -> Sequence[Any] | None:
         """The next responses; None: the stream has ended. A Status where it fails."""
-        self._check_cut()
+        self._check_broken()
         return self._heard(await self._front._drive(self._stream.next(), None))
 
     def read_in_thread(self) -> Sequence[Any] | None:
         """As `read`, without an event loop."""
-        self._check_cut()
+        self._check_broken()
         return self._heard(self._front._drive_in_thread(self._stream.next(), None))
+
+    def _check_broken(self) -> None:
+        if self._left == 0 and self._break is not None:
+            self.fail(self._break)
+        if self._failure is not None:
+            raise self._failure
+
+    def _heard(self, responses: Sequence[Any] | None) -> Sequence[Any] | None:
+        if self._failure is not None:
+            raise self._failure
+        if self._left is None or self._break is None:
+            return responses
+        if responses is None:
+            raise self._break
+        responses = responses[: self._left]
+        self._left -= len(responses)
+        return responses
 
     def close(self) -> None:
         """Give the stream up: whoever reads is told that it has ended."""
         with self._lock:
             self._stream.close()
-
-    def _heard(self, responses: Sequence[Any] | None) -> Sequence[Any] | None:
-        if self._messages_left is not None:
-            responses = None if responses is None else responses[: self._messages_left]
-            self._messages_left -= len(responses or ())
-        elif responses is None and self._failure is not None:
-            raise self._failure
-        return responses
-
-    def _check_cut(self) -> None:
-        if self._messages_left == 0:
-            self.close()
-            assert self._failure is not None
-            raise self._failure
 
 
 class Front:
@@ -158,7 +172,7 @@ class Front:
         return self._call_in_thread(rpc, None, lambda: self._open(rpc), timeout)
 
     async def _open(self, rpc: str) -> Conversation:
-        return Conversation(self, self.service.converse(rpc))
+        return Conversation(self, rpc, self.service.converse(rpc))
 
     # In asyncio -------------------------------------------------------------------------------------------
 
@@ -426,15 +440,13 @@ async def _until_it_ends(rest: Rest[Any]) -> None:
 
 
 async def _cut(start: Start[Any], mishap: Mishap) -> Any:
-    opened = await start()
-    if not isinstance(opened, Conversation):
-        return mishap.cut(opened)
-    messages = mishap.fault.after_messages
-    if not messages:
-        opened.close()
-        raise mishap.status
-    opened.cut_after(messages, mishap.status)
-    return opened
+    outcome = await start()
+    if isinstance(outcome, Conversation):
+        outcome.break_after(mishap.fault.after_messages, mishap.status)
+        return outcome
+    if not mishap.fault.after_messages:
+        raise mishap.status  # where the stream's very first error belongs, so that retries see it
+    return mishap.cut(outcome)
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud.firestore import AsyncClient, Client, Increment
@@ -184,8 +185,93 @@ STREAMS: dict[str, Any] = {
     ],
 )
 def test_a_path_chooses_among_the_requests_of_streams_too(path: str, met: list[str]) -> None:
-    fault = Fault(path=path)
+    fault = Fault(path=path, error="ABORTED")
     assert [name for name, request in STREAMS.items() if fault.is_about("Listen", request._pb)] == met
+
+
+class Listening:
+    """A Listen stream of either client, as grpc gives it."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        listen = client._firestore_api.transport.grpc_channel.stream_stream(
+            "/google.firestore.v1.Firestore/Listen",
+            request_serializer=firestore.ListenRequest.serialize,
+            response_deserializer=firestore.ListenResponse.deserialize,
+        )
+        self._client = client
+        self._call = listen()
+
+    async def to(self, path: str) -> None:
+        name = f"{self._client._database_string}/documents/{path}"
+        await self._call.write(
+            firestore.ListenRequest(
+                database=self._client._database_string,
+                add_target={"target_id": 1, "documents": {"documents": [name]}},
+            )
+        )
+
+    async def read(self) -> Any:
+        return await self._call.read()
+
+    def close(self) -> None:
+        self._call.cancel()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_stream_of_requests_fails_when_it_is_opened(
+    emulator: Emulator, either_client: AsyncClient, when: Any
+) -> None:
+    emulator.faults.add(Fault(rpc="Listen", error="PERMISSION_DENIED", when=when))
+    with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
+        await Listening(either_client).read()
+    listening = Listening(either_client)
+    await listening.to("a/1")
+    assert (await listening.read()).target_change
+    listening.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after", "cut"])
+async def test_a_stream_of_requests_fails_at_the_request_that_is_about_a_path(
+    emulator: Emulator, either_client: AsyncClient, when: Any
+) -> None:
+    fault = emulator.faults.add(Fault(path="b/*", error="PERMISSION_DENIED", when=when))
+    listening = Listening(either_client)
+    await listening.to("a/1")
+    await listening.read()
+    assert fault.remaining == 1
+    await listening.to("b/1")
+    with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
+        for _ in range(10):
+            await listening.read()
+
+
+@pytest.mark.parametrize("path", [None, "a/*"])
+async def test_a_stream_of_requests_breaks_after_so_many_responses(
+    emulator: Emulator, either_client: AsyncClient, path: str | None
+) -> None:
+    emulator.faults.add(
+        Fault(rpc="Listen", error="PERMISSION_DENIED", when="cut", after_messages=2, path=path)
+    )
+    listening = Listening(either_client)
+    await listening.to("a/1")
+    read = 0
+    with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
+        while True:
+            await listening.read()
+            read += 1
+    assert read == 2
+
+
+def test_a_stream_of_requests_of_the_synchronous_client_breaks(emulator: Emulator, sync: Client) -> None:
+    emulator.faults.add(Fault(rpc="Listen", error="PERMISSION_DENIED", when="cut", after_messages=1))
+    name = f"{sync._database_string}/documents/a/1"
+    request = firestore.ListenRequest(
+        database=sync._database_string, add_target={"target_id": 1, "documents": {"documents": [name]}}
+    )
+    responses = sync._firestore_api.listen(iter([request]))
+    assert next(responses).target_change
+    with pytest.raises(exceptions.PermissionDenied):
+        next(responses)
 
 
 # Chance ---------------------------------------------------------------------------------------------------
