@@ -138,9 +138,11 @@ async def test_a_folder_that_cannot_be_used_is_one_clear_line(
 
 async def test_what_is_imported_is_exported_to_the_byte_and_served(tmp_path: Path) -> None:
     folder, file, other = tmp_path / "data", tmp_path / "x.ndjson", tmp_path / "y.ndjson"
-    text = line("a/1", n={"integerValue": "1"}) + line("a/2", x={"stringValue": "ü😀"})
+    lines = [line("a/1", n={"integerValue": "1"}), line("a/2", x={"stringValue": "ü😀"})]
+    text = "".join(lines)
+    other.write_text("".join(reversed(lines)), encoding="utf-8")
     file.write_text(text, encoding="utf-8")
-    assert await run("import", folder, file) == (0, "", f"Imported 2 documents into {folder}.\n")
+    assert await run("import", folder, other) == (0, "", f"Imported 2 documents into {folder}.\n")
     assert await run("export", folder) == (0, text, "Exported 2 documents.\n")
     assert await run("export", folder, other) == (0, "", f"Exported 2 documents to {other}.\n")
     assert other.read_bytes() == file.read_bytes()

@@ -24,6 +24,7 @@ from hypothesis import given
 from emulator.firestore import Emulator, InvalidLine, protos
 from emulator.firestore.document_lines import document_line, read_documents
 from emulator.firestore.limits import check_document
+from emulator.firestore.line_files import writing
 from emulator.firestore.rest_values import value_from_json, value_to_json
 from emulator.firestore.status import Status
 from emulator.firestore.versions import new_version
@@ -49,11 +50,13 @@ async def test_a_line_is_a_document_as_the_rest_api_has_it(
 ) -> None:
     await local_client.document("b/2").set({"z": 1, "a": {"y": [True, None], "b": "ü😀\n"}})
     await local_client.document("b/10").set({})
+    await local_client.document("b/3").set({f"f{n * 7 % 30:02}": n for n in range(30)})
     await emulator.client(project="other").document("a/1").set({})
     lines = [json.loads(one) for one in exported(emulator).splitlines()]
     assert [one["name"] for one in lines] == [
         f"{DOCUMENTS}/b/10",
         f"{DOCUMENTS}/b/2",
+        f"{DOCUMENTS}/b/3",
         "projects/other/databases/(default)/documents/a/1",
     ]
     assert lines[0]["fields"] == {}
@@ -74,7 +77,7 @@ async def test_a_line_is_a_document_as_the_rest_api_has_it(
         "updateTime": "2030-01-01T00:00:00Z",
     }
     assert list(lines[1]) == ["name", "fields", "createTime", "updateTime"]
-    assert list(lines[1]["fields"]) == ["a", "z"]
+    assert list(lines[2]["fields"]) == [f"f{n:02}" for n in range(30)]
 
 
 async def test_values_of_every_kind_come_back(emulator: Emulator, local_client: AsyncClient) -> None:
@@ -184,22 +187,16 @@ async def test_an_import_replaces_what_it_names_and_leaves_the_rest(
     await local_client.document("a/1").set({"x": 1, "y": 1})
     await local_client.document("a/2").set({"x": 1})
     emulator.counts.reset()
-    text = (
-        line(fields={"x": {"integerValue": "2"}})
-        + "\n"
-        + line("a/3")
-        + line("a/3", fields={"z": {"nullValue": None}})
-    )
-    assert emulator.import_documents(io.StringIO(text)) == 2
+    text = line(fields={"x": {"integerValue": "2"}}) + "\n" + line("a/3") + line("b/1")
+    text += line("a/3", fields={"z": {"nullValue": None}})
+    assert emulator.import_documents(io.StringIO(text)) == 3
     assert emulator.counts.writes == 0
     found = {one.id: one.to_dict() async for one in local_client.collection("a").stream()}
     assert found == {"1": {"x": 2}, "2": {"x": 1}, "3": {"z": None}}
-    assert [
-        one.id async for one in local_client.collection("a").where(filter=FieldFilter("x", "==", 2)).stream()
-    ] == ["1"]
-    assert not [
-        one async for one in local_client.collection("a").where(filter=FieldFilter("y", "==", 1)).stream()
-    ]
+    assert [one.id async for one in local_client.collections()] == ["a", "b"]
+    for field, value, ids in (("x", 2, ["1"]), ("y", 1, [])):
+        query = local_client.collection("a").where(filter=FieldFilter(field, "==", value))
+        assert [one.id async for one in query.stream()] == ids
 
 
 async def test_an_import_keeps_the_times_that_it_has_and_gives_those_that_it_lacks(
@@ -412,6 +409,17 @@ def test_an_export_to_a_path_replaces_the_file_when_it_is_whole(tmp_path: Path) 
         emulator.export_documents(tmp_path / "nowhere" / "x")
     with pytest.raises(OSError, match="missing"):
         emulator.import_documents(tmp_path / "missing")
+
+
+def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    path.write_text("before")
+    with pytest.raises(RuntimeError, match="half way"), writing(path) as file:
+        file.write("after")
+        file.flush()
+        raise RuntimeError("half way")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_an_import_is_in_the_data_folder_too_and_time_goes_on_from_it(tmp_path: Path) -> None:
