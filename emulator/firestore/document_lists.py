@@ -41,7 +41,7 @@ async def list_documents(
     if last is not None:
         structured.start_at.CopyFrom(last)
     query = compile(request.parent, structured)
-    run, read_us = await reader.query(query, consistency)
+    run, _ = await reader.query(query, consistency)
     page: list[tuple[str, Version | None]] = [(version.name, version) for version in run]
     if request.show_missing:
         behind = name_key(last.values[-1].reference_value) if last is not None else b""

@@ -132,7 +132,8 @@ async def _fail_stream(context: Any, status: Status, *, began: bool) -> None:
     """End a stream with an error.
 
     Firestore's own errors come behind headers: without them, google's Node.js client takes the error for no answer, and
-    asks again for 7 s. What stands for a failure on the way comes without, or google's Python client would not ask again.
+    asks again for 7 s. What stands for a failure on the way comes without: or google's Python client would not ask
+    again.
     """
     if not began and status.code not in _ON_THE_WAY:
         await context.send_initial_metadata(())

@@ -33,7 +33,9 @@ def test_dsset_exports_these_names() -> None:
 
 
 def test_the_others_export_these_names() -> None:
-    assert emulator.firestore.__all__ == ["Counts", "Emulator", "Fault", "Faults", "Latency", "PendingFault"]
+    assert emulator.firestore.__all__ == [
+        "Counts", "Emulator", "Fault", "Faults", "InvalidLine", "Latency", "PendingFault",
+    ]  # fmt: skip
     assert eventbox.testing.__all__ == ["ManualClock"]
 
 
