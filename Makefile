@@ -8,7 +8,7 @@ SETUP = $(VENV)/.set-up
 NODE_TESTS = tests/node
 NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test test-node lint types check format clean
+.PHONY: help demo test test-node setup-node lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,8 @@ $(NODE_SETUP): $(NODE_TESTS)/package.json $(NODE_TESTS)/package-lock.json
 	@cd $(NODE_TESTS) && npm ci --loglevel=error --ignore-scripts
 	@touch "$(NODE_SETUP)"
 
+setup-node: $(NODE_SETUP)
+
 test-node: $(SETUP) $(NODE_SETUP)
 	@cd $(NODE_TESTS) && PYTHON="$(abspath $(RUN))" npm test --silent
 
@@ -64,4 +66,4 @@ format: $(SETUP)
 	@$(RUN) -m ruff format .
 
 clean:
-	@rm -rf $(NODE_TESTS)/node_modules .venv .venv-* .coverage .coverage.* htmlcov dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf $(NODE_TESTS)/node_modules .venv .venv-* .coverage .coverage.* htmlcov build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -26,9 +26,9 @@ TARGETS = {
     "indexed_query_ms": "< 5",
     "bytes_per_doc": "<= 2,000",
 }
-_ROOT = "projects/demo/databases/(default)/documents"
-_DATABASE = "projects/demo/databases/(default)"
-_SERVICE = "/google.firestore.v1.Firestore/"
+ROOT = "projects/demo/databases/(default)/documents"
+DATABASE = "projects/demo/databases/(default)"
+SERVICE = "/google.firestore.v1.Firestore/"
 _IN_FLIGHT = 32
 _READY = "export FIRESTORE_EMULATOR_HOST="
 
@@ -46,6 +46,7 @@ class Server:
             [sys.executable, "-m", "emulator", "firestore", "--port", "0", *self._arguments],
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
         )
         if len(cores) > 1:
             os.sched_setaffinity(self._process.pid, {cores[0]})
@@ -60,16 +61,18 @@ class Server:
     def __exit__(self, *exc_info: object) -> None:
         self._process.terminate()
         self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         os.sched_setaffinity(0, self._cores)
 
 
 def startup() -> float:
     """Seconds from the command to the first answer."""
-    request = protos.GetDocumentRequest(name=f"{_ROOT}/a/1").SerializeToString()
+    request = protos.GetDocumentRequest(name=f"{ROOT}/a/1").SerializeToString()
     begin = time.perf_counter()
     with Server() as server, grpc.insecure_channel(server.address) as channel:
         try:
-            channel.unary_unary(_SERVICE + "GetDocument")(request, wait_for_ready=True)
+            channel.unary_unary(SERVICE + "GetDocument")(request, wait_for_ready=True)
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
@@ -91,12 +94,12 @@ def commits(address: str, count: int) -> float:
     """Single-write commits a second, to documents that are new at first and then overwritten."""
     requests = [
         protos.CommitRequest(
-            database=_DATABASE, writes=[protos.Write(update=document(f"{_ROOT}/commits/{n % 5_000}", n))]
+            database=DATABASE, writes=[protos.Write(update=document(f"{ROOT}/commits/{n % 5_000}", n))]
         ).SerializeToString()
         for n in range(count)
     ]
     with grpc.insecure_channel(address) as channel:
-        return count / _pipelined(channel.unary_unary(_SERVICE + "Commit"), requests)
+        return count / _pipelined(channel.unary_unary(SERVICE + "Commit"), requests)
 
 
 def batched_writes(address: str, count: int) -> float:
@@ -105,20 +108,20 @@ def batched_writes(address: str, count: int) -> float:
     query.from_.add(collection_id="batched")
     query.order_by.add().field.field_path = "n"
     query.limit.value = 1
-    ask = protos.RunQueryRequest(parent=_ROOT, structured_query=query).SerializeToString()
+    ask = protos.RunQueryRequest(parent=ROOT, structured_query=query).SerializeToString()
     requests = [
         protos.CommitRequest(
-            database=_DATABASE,
+            database=DATABASE,
             writes=[
-                protos.Write(update=document(f"{_ROOT}/batched/{(begin + n) % 20_000}", begin + n))
+                protos.Write(update=document(f"{ROOT}/batched/{(begin + n) % 20_000}", begin + n))
                 for n in range(100)
             ],
         ).SerializeToString()
         for begin in range(0, count, 100)
     ]
     with grpc.insecure_channel(address) as channel:
-        list(channel.unary_stream(_SERVICE + "RunQuery")(ask))
-        return count / _pipelined(channel.unary_unary(_SERVICE + "Commit"), requests, in_flight=4)
+        list(channel.unary_stream(SERVICE + "RunQuery")(ask))
+        return count / _pipelined(channel.unary_unary(SERVICE + "Commit"), requests, in_flight=4)
 
 
 def streamed(address: str, count: int) -> float:
@@ -127,8 +130,8 @@ def streamed(address: str, count: int) -> float:
         query = protos.StructuredQuery()
         query.from_.add(collection_id="batched")
         query.limit.value = 10_000
-        request = protos.RunQueryRequest(parent=_ROOT, structured_query=query).SerializeToString()
-        stub = channel.unary_stream(_SERVICE + "RunQuery")
+        request = protos.RunQueryRequest(parent=ROOT, structured_query=query).SerializeToString()
+        stub = channel.unary_stream(SERVICE + "RunQuery")
         found, begin = 0, time.perf_counter()
         while found < count:
             found += sum(1 for _ in stub(request))
@@ -141,13 +144,13 @@ def in_process_commits(count: int) -> float:
     async def run() -> float:
         client: AsyncClient = Emulator().client()
         commit = client._firestore_api.transport.grpc_channel.unary_unary(
-            _SERVICE + "Commit",
+            SERVICE + "Commit",
             request_serializer=lambda data: data,
             response_deserializer=lambda data: data,
         )
         requests = [
             protos.CommitRequest(
-                database=_DATABASE, writes=[protos.Write(update=document(f"{_ROOT}/commits/{n % 5_000}", n))]
+                database=DATABASE, writes=[protos.Write(update=document(f"{ROOT}/commits/{n % 5_000}", n))]
             ).SerializeToString()
             for n in range(count)
         ]
@@ -165,80 +168,21 @@ def in_process_commits(count: int) -> float:
 
 
 def large_store(count: int) -> dict[str, float]:
-    """What many documents take, how fast a query finds ten of them, and what overwriting them adds, in one process."""
-    code = f"from benchmarks import emulator_runs; emulator_runs.print_large_store({count})"
-    output = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    names = ("bytes_per_doc", "indexed_query_ms", "overwrites_growth_bytes_per_write")
-    return dict(zip(names, map(float, output.split()), strict=True))
+    """What so many documents take in memory, and how fast a query finds ten of them; in a process of its own."""
+    bytes_per_doc, milliseconds = _in_another_process(f"large_store({count})")
+    return {"bytes_per_doc": bytes_per_doc, "indexed_query_ms": milliseconds}
 
 
-def print_large_store(count: int) -> None:
-    """Print the three figures of `large_store`."""
-    asyncio.run(_large_store(count))
+def overwriting(count: int) -> float:
+    """By how many bytes each overwrite makes the process larger, once there were as many as an hour brings."""
+    (growth,) = _in_another_process(f"overwriting({count})")
+    return growth
 
 
-async def _large_store(count: int) -> None:
-    clock = _HourlyClock()
-    client = Emulator(clock=clock).client()
-    channel = client._firestore_api.transport.grpc_channel
-    commit = channel.unary_unary(_SERVICE + "Commit", None, None)
-    before = _resident_bytes()
-    for begin in range(0, count, 500):
-        writes = [
-            protos.Write(update=document(f"{_ROOT}/large/{n:08}", n)) for n in range(begin, begin + 500)
-        ]
-        await commit(protos.CommitRequest(database=_DATABASE, writes=writes).SerializeToString())
-    query = protos.StructuredQuery()
-    query.from_.add(collection_id="large")
-    query.order_by.add().field.field_path = "n"
-    query.limit.value = 10
-    run_query = channel.unary_stream(_SERVICE + "RunQuery", None, None)
-
-    async def ask(n: int) -> float:
-        query.start_at.CopyFrom(protos.Cursor(values=[protos.Value(integer_value=n)], before=True))
-        request = protos.RunQueryRequest(parent=_ROOT, structured_query=query).SerializeToString()
-        begin = time.perf_counter()
-        found = [one async for one in run_query(request)]
-        assert len(found) == 10
-        return time.perf_counter() - begin
-
-    await ask(0)  # which makes the index
-    times = sorted([await ask(n) for n in range(0, count - 10, count // 100)])
-    print((_resident_bytes() - before) / count, times[len(times) // 2] * 1_000)
-    # ten hours of overwriting a few documents: what is over an hour old is let go
-    grown = []
-    for _ in range(10):
-        for n in range(20_000):
-            writes = [protos.Write(update=document(f"{_ROOT}/large/{n % 100:08}", n))]
-            await commit(protos.CommitRequest(database=_DATABASE, writes=writes).SerializeToString())
-            clock.seconds += 3_600 / 20_000
-        grown.append(_resident_bytes())
-    print((grown[-1] - grown[1]) / (8 * 20_000))
-
-
-class _HourlyClock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1.8e9
-
-    def now(self) -> Any:
-        from datetime import UTC, datetime
-
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, duration: Any) -> None:
-        raise NotImplementedError
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+def _in_another_process(call: str) -> list[float]:
+    code = f"import asyncio; from benchmarks import large_store; asyncio.run(large_store.{call})"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return [float(figure) for figure in done.stdout.split()]
 
 
 def _pipelined(stub: Any, requests: Sequence[bytes], in_flight: int = _IN_FLIGHT) -> float:
