@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import sys
 from contextlib import closing
@@ -96,6 +97,7 @@ def firestore(
     """A Firestore over gRPC."""
     # a Ctrl-C while the imports are under way must end it as quietly as one later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say, we say
     from emulator.firestore.command import run
     from emulator.firestore.emulator import Emulator
 

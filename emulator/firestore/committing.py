@@ -15,7 +15,7 @@ from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import timestamp
-from emulator.firestore.writes import apply_write, target
+from emulator.firestore.writes import apply_write, check_transforms, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class Committer:
         """What the writes would do to each document, and their results; a Status where one of them fails."""
         changed: dict[str, Change] = {}
         results = []
+        check_transforms(names, writes)
         for name, write in zip(names, writes, strict=True):
             if name in changed:
                 first, before = changed[name]

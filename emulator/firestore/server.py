@@ -56,10 +56,12 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
     server.add_generic_rpc_handlers((_handlers(front), _NotThere()))
     try:
         port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"cannot bind {address}: {error}") from error
+    except RuntimeError:
+        port = 0
     if port == 0:
-        raise OSError(f"cannot bind {address}")
+        raise OSError(
+            f"cannot bind {address}: it is in use, or no address of this machine; choose another port or host"
+        )
     await server.start()
     try:
         yield f"{address.rpartition(':')[0]}:{port}"

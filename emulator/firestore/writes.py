@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +54,7 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
         return Written(None)
     if operation == "transform" and not write.transform.field_transforms:
         raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
-    transforms = write.update_transforms if operation == "update" else write.transform.field_transforms
-    if len(transforms) > limits.MAX_TRANSFORMS:
-        raise Status(
-            StatusCode.INVALID_ARGUMENT, f"A write may have at most {limits.MAX_TRANSFORMS} field transforms."
-        )
+    transforms = _transforms_of(write)
     after = protos.Document()
     if operation == "update" and not write.HasField("update_mask"):
         after.CopyFrom(write.update)
@@ -75,6 +73,25 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
         return Written(before, tuple(results))
     created_us = now_us if before is None else before.created_us
     return Written(new_version(name, body, created_us, now_us, after), tuple(results))
+
+
+def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
+    """INVALID_ARGUMENT where the writes, each to the document of its name, have too many transforms of one document."""
+    counts: Counter[str] = Counter()
+    for name, write in zip(names, writes, strict=True):
+        transforms = _transforms_of(write)
+        if transforms:
+            counts[name] += len(transforms)
+            if counts[name] > limits.MAX_TRANSFORMS:
+                raise Status(
+                    StatusCode.INVALID_ARGUMENT,
+                    f"A commit may have at most {limits.MAX_TRANSFORMS} field transforms of a document.",
+                )
+
+
+def _transforms_of(write: Any) -> Any:
+    # a message's oneof: what is not there is empty
+    return write.update_transforms or write.transform.field_transforms
 
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
