@@ -59,9 +59,7 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise OSError(
-            f"cannot bind {address}: it is in use, or no address of this machine; choose another port or host"
-        )
+        raise OSError(f"cannot bind {address}: it is in use, or not of this machine; choose another")
     await server.start()
     try:
         yield f"{address.rpartition(':')[0]}:{port}"

@@ -13,7 +13,7 @@ from google.cloud.firestore import AsyncClient
 from emulator.firestore import protos
 from emulator.firestore.status import Status
 from emulator.firestore.versions import Version
-from emulator.firestore.writes import apply_write
+from emulator.firestore.writes import apply_write, check_transforms
 from tests.emulator.firestore.strategies import version_of
 
 NAME = "projects/p/databases/d/documents/a/1"
@@ -55,6 +55,7 @@ def update(fields: dict[str, Any], mask: list[str] | None = None, **rest: Any) -
 
 
 def written(before: Any, write: Any) -> Any:
+    check_transforms([NAME], [write])
     return apply_write(NAME, before, write, 9_000_000)
 
 
@@ -243,3 +244,19 @@ async def test_a_request_that_is_too_large_is_refused(client: AsyncClient) -> No
         batch.set(client.document(f"a/{n}"), {"x": b"x" * 1_000_000})
     with pytest.raises(exceptions.InvalidArgument, match="exceeds the limit"):
         await batch.commit()
+
+
+async def test_the_transforms_of_a_document_are_counted_over_the_commit(client: AsyncClient) -> None:
+    batch = client.batch()
+    ref, other = client.document("a/1"), client.document("a/2")
+    for _ in range(5):
+        batch.set(ref, {f"x{n}": firestore.Increment(1) for n in range(100)}, merge=True)
+    batch.set(other, {"x": firestore.Increment(1)})
+    await batch.commit()
+    assert (await ref.get()).get("x99") == 5
+    batch = client.batch()
+    for count in (500, 1):
+        batch.set(ref, {f"x{n}": firestore.Increment(1) for n in range(count)}, merge=True)
+    with pytest.raises(exceptions.InvalidArgument, match="500 field transforms"):
+        await batch.commit()
+    assert (await ref.get()).get("x99") == 5
