@@ -73,6 +73,18 @@ async def test_documents_can_be_listened_to_whether_they_exist_or_not(client: As
     assert listener.ids(1) == ["c/2"]
 
 
+async def test_a_change_within_the_same_microsecond_of_the_clock_is_told(local_client: AsyncClient) -> None:
+    """The manual clock stands still: commit times rise by a microsecond all the same."""
+    listener = ListeningClient(local_client)
+    await listener.add(1, documents=["c/1"])
+    await listener.add(2, query())
+    for n in range(3):
+        await listener.snapshot()
+        await local_client.document("c/1").set({"n": n})
+    await listener.snapshot()
+    assert listener.ids(1) == listener.ids(2) == ["c/1"]
+
+
 async def test_a_commit_of_many_documents_is_one_snapshot_of_all_targets(client: AsyncClient) -> None:
     listener = ListeningClient(client)
     await listener.add(1, query("a"))
