@@ -85,6 +85,19 @@ async def test_a_change_within_the_same_microsecond_of_the_clock_is_told(local_c
     assert listener.ids(1) == listener.ids(2) == ["c/1"]
 
 
+async def test_what_came_and_went_before_the_client_was_ready_is_not_told(local_client: AsyncClient) -> None:
+    listener = ListeningClient(local_client)
+    await listener.add(1, documents=["c/1", "c/2"])
+    await listener.add(2, query())
+    for _ in range(2):
+        await listener.snapshot()
+    await local_client.document("c/1").set({})
+    await local_client.document("c/1").delete()
+    await local_client.document("c/2").set({})
+    assert await listener.snapshot() == ["document_change", "target_change"]
+    assert listener.ids(1) == listener.ids(2) == ["c/2"]
+
+
 async def test_a_commit_of_many_documents_is_one_snapshot_of_all_targets(client: AsyncClient) -> None:
     listener = ListeningClient(client)
     await listener.add(1, query("a"))
