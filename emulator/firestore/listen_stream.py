@@ -21,6 +21,8 @@ from emulator.firestore.watchers import Watchers
 
 _Type = protos.TargetChange.TargetChangeType
 
+_LONG_AGO = -1  # no history goes back so far
+
 
 @dataclass(slots=True)
 class _Event:
@@ -122,7 +124,7 @@ class ListenStream:
         try:
             result = self._result(added)
             target = Target(target_id, result, added.once)
-            reset = self._resume(target, added)
+            self._resume(target, added)
         except Status as status:  # ends the target, not the stream
             cause = protos.RpcStatus(code=status.code.value[0], message=status.message)
             yield _target_change(_Type.REMOVE, [target_id], cause=cause)
@@ -130,8 +132,6 @@ class ListenStream:
         self._targets[target_id] = target
         self._watchers.join(self, result)
         yield _target_change(_Type.ADD, [target_id])
-        if reset:
-            yield _target_change(_Type.RESET, [target_id])
         yield from self._snapshot()
         if target.once:
             del self._targets[target_id]
@@ -154,26 +154,22 @@ class ListenStream:
                 return QueryResult(self._compile_query(added.query.parent, structured))
         raise _invalid("A target must be a structured query or documents.")
 
-    def _resume(self, target: Target, added: Any) -> bool:
-        """Find out what the client knows already; whether that has to be taken back, for the history is too short."""
+    def _resume(self, target: Target, added: Any) -> None:
+        """Find out as of when the client knows the result already."""
         match added.WhichOneof("resume_type"):
             case "resume_token" if added.resume_token:
-                stores, _, known = bytes(added.resume_token).partition(b":")
-                if not (stores.isdigit() and known.isdigit()):
+                store, _, known = bytes(added.resume_token).partition(b":")
+                if not (store.isdigit() and known.isdigit()):
                     raise _invalid("Invalid resume token.")
-                if int(stores) != self._store.began_us:  # another life of the emulator's
-                    return True
-                known_us = int(known)
+                # of another life of the emulator's nothing is known here
+                known_us = int(known) if int(store) == self._store.began_us else _LONG_AGO
             case "read_time":
                 known_us = microseconds(added.read_time)
             case _:
-                return False
+                return
         if known_us > self._store.read_time():
             raise _invalid("The resume token or read time is in the future.")
-        if not target.result.is_known_since(self._store, known_us):
-            return True
         target.known_us, target.resumed = known_us, True
-        return False
 
     def _snapshot(self) -> Iterator[Any]:
         """What has changed for all targets, up to now."""
@@ -183,7 +179,7 @@ class ListenStream:
         reset = []
         for target in self._targets.values():
             if target.known_us is not None and not target.result.is_known_since(self._store, target.known_us):
-                target.known_us, target.current = None, False
+                target.known_us, target.current, target.resumed = None, False, False
                 reset.append(target.id)
             self._collect(target, events)
             target.known_us = now_us
