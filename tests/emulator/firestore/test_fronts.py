@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -281,34 +280,6 @@ async def test_clear_deletes_everything_and_ends_transactions(
 def test_what_is_not_there_is_refused_at_once(arguments: Any, error: Any) -> None:
     with pytest.raises(error, match=next(iter(arguments))):
         Emulator(**arguments)
-
-
-@pytest.fixture
-def indexes(tmp_path: Path) -> Path:
-    path = tmp_path / "firestore.indexes.json"
-    policy = {"collectionGroup": "a", "fieldPath": "expires", "ttl": True}
-    path.write_text(json.dumps({"fieldOverrides": [policy, {"collectionGroup": "b", "fieldPath": "x"}]}))
-    return path
-
-
-async def test_documents_expire_by_their_ttl_policy(indexes: Path, clock: ManualClock) -> None:
-    emulator = Emulator(indexes=indexes, clock=clock)
-    client = emulator.client()
-    soon, later = clock.now() + timedelta(hours=1), clock.now() + timedelta(hours=2)
-    await client.document("a/soon").set({"expires": soon})
-    await client.document("a/put-off").set({"expires": soon})
-    await client.document("a/put-off").set({"expires": later})
-    await client.document("a/never").set({"expires": "soon"})
-    await client.document("b/other").set({"expires": soon})
-    clock.advance(timedelta(hours=1))
-    emulator.counts.reset()
-    emulator.tick()
-    assert emulator.counts.deletes == 1
-    left = {one.reference.path async for one in client.collection_group("a").stream()}
-    assert left == {"a/put-off", "a/never"}
-    clock.advance(timedelta(hours=1))
-    assert not (await client.document("a/put-off").get()).exists
-    assert (await client.document("b/other").get()).exists
 
 
 @pytest.mark.parametrize(

@@ -260,3 +260,13 @@ async def test_the_transforms_of_a_document_are_counted_over_the_commit(client: 
     with pytest.raises(exceptions.InvalidArgument, match="500 field transforms"):
         await batch.commit()
     assert (await ref.get()).get("x99") == 5
+
+
+async def test_a_document_that_only_loses_its_last_field_has_changed(client: AsyncClient) -> None:
+    ref = client.document("a/1")
+    await ref.set({"a": 1, "b": 2})
+    before = (await ref.get()).update_time
+    await ref.set({"a": 1})
+    snapshot = await ref.get()
+    assert snapshot.to_dict() == {"a": 1}
+    assert snapshot.update_time > before
