@@ -14,9 +14,10 @@ from typing import Any, Generic, TypeVar
 
 from grpc import StatusCode
 
-from emulator.clock import Clock
+from emulator.clock import Clock, SystemClock
 from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.faults import Faults, Mishap
+from emulator.firestore.server_time import until_server_time
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
 from emulator.firestore.status import Status
 from emulator.firestore.waiter import Waiter
@@ -129,6 +130,7 @@ class Front:
         self.service = service
         self._clock = clock
         self._faults = faults
+        self._clock_runs = isinstance(clock, SystemClock)  # one that a test moves by hand is never waited for
         self._late: set[asyncio.Task[Any]] = set()
 
     def begin_unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
@@ -180,6 +182,9 @@ class Front:
         deadline = self._deadline(rpc, timeout)
         mishap = self._faults.take(rpc, request) if self._faults.pending else None
         if mishap is None:
+            pause = self._until_server_time(rpc, request)
+            if pause is not None:
+                return Rest(self._do_after(pause, start, deadline), _nothing)
             return self._first_step(start(), deadline)
         return self._begin_amiss(rpc, mishap, start, deadline)
 
@@ -202,6 +207,11 @@ class Front:
         if isinstance(outcome, Rest):
             return Rest(_fail_after(outcome, mishap), outcome.close)
         raise mishap.status
+
+    async def _do_after(self, pause: timedelta, start: Start[T], deadline: int | None) -> T:
+        await self._clock.sleep(self._cut(pause, deadline))
+        self._check(deadline)
+        return await self._drive(start(), deadline)
 
     async def _do_slowly(self, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
         await self._clock.sleep(self._cut(mishap.latency, deadline))
@@ -312,6 +322,10 @@ class Front:
         deadline = self._deadline(rpc, timeout)
         mishap = self._faults.take(rpc, request) if self._faults.pending else None
         if mishap is None:
+            pause = self._until_server_time(rpc, request)
+            if pause is not None:
+                self._pause_in_thread(self._cut(pause, deadline))
+                self._check(deadline)
             return self._drive_in_thread(start(), deadline)
         return self._call_amiss_in_thread(rpc, mishap, start, deadline)
 
@@ -393,6 +407,9 @@ class Front:
         until = self._clock.monotonic() + duration.total_seconds()
         while self._clock.monotonic() < until:
             time.sleep(min(_POLL, duration.total_seconds()))
+
+    def _until_server_time(self, rpc: str, request: Any) -> timedelta | None:
+        return until_server_time(rpc, request, self._clock.now()) if self._clock_runs else None
 
     # Counting, and deadlines ------------------------------------------------------------------------------
 

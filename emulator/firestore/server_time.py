@@ -1,0 +1,31 @@
+"""The server's time in a field: when a request that asks for it is carried out.
+
+It has milliseconds only, while whoever sends the request may have looked, a moment ago, at a clock that has
+microseconds. In production the way to the server takes longer than a millisecond, so what comes back does not lie
+before that look. Here it nearly always would, unless such a request is left until the next millisecond begins.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+_RPCS = frozenset({"Commit", "BatchWrite"})
+_MILLISECOND = 1_000  # us
+_SLACK = 1  # us; a sleep goes by another clock than the time of day
+
+
+def until_server_time(rpc: str, request: Any, now: datetime) -> timedelta | None:
+    """How long to wait until the server's time, cut to milliseconds, is not before now; None: not at all.
+
+    That is where a Commit or a BatchWrite asks for it. It is a millisecond at most.
+    """
+    past = now.microsecond % _MILLISECOND
+    if rpc not in _RPCS or not past or not any(map(_asks_for_it, request.writes)):
+        return None
+    return timedelta(microseconds=_MILLISECOND - past + _SLACK)
+
+
+def _asks_for_it(write: Any) -> bool:
+    transforms = write.update_transforms or write.transform.field_transforms
+    return any(transform.WhichOneof("transform_type") == "set_to_server_value" for transform in transforms)
