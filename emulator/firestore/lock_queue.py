@@ -68,6 +68,7 @@ class LockQueue:
         self.writes: dict[Request, None] = {}
         self.queries: dict[Request, None] = {}
         self._by_name: dict[str, dict[Request, None]] = {}
+        self._of_holders: dict[str, dict[Request, None]] = {}  # by name too, of owners that hold something
         self._by_owner: dict[Owner, dict[Request, None]] = {}
         self._size = 0
         self._state = 0
@@ -84,6 +85,8 @@ class LockQueue:
         self._by_owner.setdefault(request.owner, {})[request] = None
         for name in request.names:
             self._by_name.setdefault(name, {})[request] = None
+            if request.owner.holds:
+                self._of_holders.setdefault(name, {})[request] = None
         if request.writes:
             self.writes[request] = None
         if request.query is not None:
@@ -97,8 +100,15 @@ class LockQueue:
         _discard(self._by_owner, request.owner, request)
         for name in request.names:
             _discard(self._by_name, name, request)
+            _discard(self._of_holders, name, request)
         self.writes.pop(request, None)
         self.queries.pop(request, None)
+
+    def holds(self, owner: Owner) -> None:
+        """Take note that an owner, who may wait for something, holds something."""
+        for request in self.of(owner):
+            for name in request.names:
+                self._of_holders.setdefault(name, {})[request] = None
 
     def documents_changed(self) -> None:
         """What the waiting writes would do has to be asked anew."""
@@ -118,6 +128,20 @@ class LockQueue:
     def naming(self, name: str) -> Iterable[Request]:
         """Those who wait for a document, in turn."""
         return self._by_name.get(name, ())
+
+    def next_at(self, name: str) -> Iterator[Request]:
+        """Those of the requests for a document who may be next; the others have to let one of these go before.
+
+        Some come more than once. However many wait to write, it is one of them.
+        """
+        for request in self.naming(name):
+            yield request
+            if (
+                request.writes or request.owner.exclusive
+            ):  # nobody passes it but its own owner, and those who hold
+                yield from self.of(request.owner)
+                break
+        yield from self._of_holders.get(name, ())
 
     def earlier(self, request: Request) -> Iterator[Request]:
         """Those who came before a request and cannot go together with it; some more than once."""

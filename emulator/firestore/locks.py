@@ -124,12 +124,13 @@ class LockTable:
             self._predicates[owner] = None
             owner.queries.append(request.query)
         if not request.writes and self._queue:
+            self._queue.holds(owner)
             # what else it waits for at the same time may now go before those who wait for what it has just got
             self._pass(self._queue.of(owner))
 
     def _advance(self, names: Iterable[str], *, any_write: bool = False) -> None:
         """Let those go on, in turn, who need not wait any longer now that something happened to these documents."""
-        affected = {request: None for name in names for request in self._queue.naming(name)}
+        affected = {request: None for name in names for request in self._queue.next_at(name)}
         # a query's lock is about any document, and what a write would do to its result changes with each commit
         affected.update(self._queue.queries)
         if any_write or self._predicates or self._queue.queries:
@@ -207,7 +208,7 @@ class LockTable:
 
     def _cycle(self, owner: Owner) -> list[Owner]:
         """The owners in a cycle of waits through this one; empty where there is none."""
-        if not owner.holds and len(self._queue.of(owner)) < 2:
+        if len(self._queue.of(owner)) < 2 and next(self._waiting_for(owner), None) is None:
             return []  # nobody waits for it but those who came after all that it waits for
         path = [owner]
         seen = {owner}

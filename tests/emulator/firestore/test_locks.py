@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from emulator.firestore import protos
-from emulator.firestore.lock_queue import Owner
+from emulator.firestore.lock_queue import Owner, Request
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import Query, compile_query
 from tests.emulator.firestore.strategies import version_of
@@ -253,6 +253,41 @@ def test_whoever_gives_up_lets_those_behind_go_on(table: Table) -> None:
     write.give_up()
     assert read.go_on()
     assert table.waiting == 0
+
+
+class CountingTable(Table):
+    """Counts how often it looks for those who are in a request's way."""
+
+    looks = 0
+
+    def _blockers(self, request: Request) -> Iterator[Owner]:
+        self.looks += 1
+        return super()._blockers(request)
+
+
+def test_a_long_line_of_writers_costs_each_of_them_the_same() -> None:
+    table = CountingTable()
+    reader, name = transaction(1), document("1", 0).name
+    table.reading(reader, name)
+    for _ in range(500):
+        table.writing(plain(), name)
+    table.release(reader)
+    while any(call.go_on() for call in table.calls):
+        table.calls = [call for call in table.calls if not call.done]
+        table.written([name])
+    assert not table.calls
+    assert table.looks < 10 * 500
+
+
+def test_a_long_line_of_transactions_that_nobody_waits_for_searches_no_cycles() -> None:
+    table = CountingTable()
+    reader, name = transaction(1), document("1", 0).name
+    table.reading(reader, name)
+    for age in range(2, 202):
+        owner = transaction(age)
+        table.reading(owner, document(f"own {age}", 0).name)
+        table.writing(owner, name)
+    assert table.looks < 10 * 200
 
 
 @pytest.mark.parametrize("seed", range(30))
