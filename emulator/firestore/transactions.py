@@ -134,7 +134,9 @@ class TransactionManager:
         for transaction in [one for one in self._active.values() if self._expires(one) <= now]:
             del self._active[transaction.id]
             self._locks.abort(transaction.owner)
-        self._soonest = min(map(self._expires, self._active.values()), default=0.0)
+        # who waits is not idle, but may be as soon as the wait is over
+        idle = now + MAX_IDLE.total_seconds()
+        self._soonest = min(idle, min(map(self._expires, self._active.values()), default=idle))
 
     def next_expiry(self) -> timedelta | None:
         """How long until it is worth calling `expire`: not after the next one expires; None where there is none."""

@@ -106,3 +106,21 @@ async def test_a_read_that_was_to_begin_a_transaction_and_is_given_up_leaves_non
     await writer.rollback()
     await write
     assert not emulator._service._transactions._active
+
+
+async def test_one_that_is_idle_after_a_wait_expires_as_others_do(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    holder = await Session(local_client, PESSIMISTIC).begin()
+    await holder.get("a/1")
+    waiting = await Session(local_client, PESSIMISTIC).begin()
+    writing = asyncio.create_task(local_client.document("a/1").set({"n": 1}, retry=None, timeout=600.0))
+    await settle()
+    reading = asyncio.create_task(waiting.get("a/1"))  # behind the write
+    await settle()
+    clock.advance(timedelta(seconds=61))  # ends the holder
+    await writing
+    assert await reading == 1
+    began = clock.monotonic()
+    await while_advancing(clock, local_client.document("a/1").set({"n": 2}, retry=None, timeout=600.0))
+    assert 59 <= clock.monotonic() - began <= 61
