@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from grpc import StatusCode
@@ -22,6 +24,7 @@ from emulator.firestore.watchers import Watchers
 _Type = protos.TargetChange.TargetChangeType
 
 _LONG_AGO = -1  # no history goes back so far
+_TOKEN = re.compile(rb"(?P<life>[0-9a-f]{32}):(?P<known>[0-9]{1,18})")
 
 
 @dataclass(slots=True)
@@ -158,11 +161,12 @@ class ListenStream:
         """Find out as of when the client knows the result already."""
         match added.WhichOneof("resume_type"):
             case "resume_token" if added.resume_token:
-                store, _, known = bytes(added.resume_token).partition(b":")
-                if not (store.isdigit() and known.isdigit()):
+                token = _TOKEN.fullmatch(added.resume_token)
+                if token is None:
                     raise _invalid("Invalid resume token.")
                 # of another life of the emulator's nothing is known here
-                known_us = int(known) if int(store) == self._store.began_us else _LONG_AGO
+                same = token["life"].decode() == self._store.life
+                known_us = int(token["known"]) if same else _LONG_AGO
             case "read_time":
                 known_us = microseconds(added.read_time)
             case _:
@@ -192,8 +196,8 @@ class ListenStream:
             yield self._document_response(name, event, now_us)
         for target in new:
             if target.resumed:
-                count = len(target.result.now(self._store))
-                yield protos.ListenResponse(filter=protos.ExistenceFilter(target_id=target.id, count=count))
+                size = len(target.result.now(self._store))
+                yield protos.ListenResponse(filter=protos.ExistenceFilter(target_id=target.id, count=size))
             target.current = True
             yield _target_change(_Type.CURRENT, [target.id], now_us, self._token(now_us))
         if events or new:
@@ -227,10 +231,10 @@ class ListenStream:
         return protos.ListenResponse(**{field_name: left})
 
     def _token(self, now_us: int) -> bytes:
-        return b"%d:%d" % (self._store.began_us, now_us)
+        return b"%b:%d" % (self._store.life.encode(), now_us)
 
     def _assigned_id(self) -> int:
-        return max(self._targets, default=0) + 1
+        return next(target_id for target_id in count(1) if target_id not in self._targets)
 
     def _wake(self) -> None:
         if self._waiter is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
+from uuid import uuid4
 
 from sortedcontainers import SortedDict
 
@@ -53,13 +55,15 @@ class Store:
         self._history_us = history // timedelta(microseconds=1)
         self._history_bytes = history_bytes
         self._collections: SortedDict[str, Collection] = SortedDict()
-        self._log: deque[Collection] = (
-            deque()
-        )  # one for each version in the collections' logs, in order of time
+        self._log: deque[Version] = deque()  # all versions in the collections' logs, in order of time
         self._past_bytes = 0
         self._last_us = 0
         self._pruned_us = self._cleared_us = 0
-        self.began_us = self.now_us()
+        self._dropped_us = (
+            0  # until when those collections changed that have gone, with all that was known of them
+        )
+        self.life = uuid4().hex
+        """Tells this store from every other, also from those that began in the same moment of a clock."""
         self.indexes = OrderedIndexes(self.documents_below, self.latest)
         self.on_change: Callable[[str], None] | None = None
         """Called with the path of each collection that a commit has changed, after it."""
@@ -101,18 +105,26 @@ class Store:
 
     def is_known_since(self, collection: str, read_us: int) -> bool:
         """Whether every change in a collection since then is still known."""
+        if self._pruned_us <= read_us:
+            return True
         found = self._collections.get(collection)
-        return self._cleared_us <= read_us and (found is None or found.pruned_us <= read_us)
+        known_us = self._dropped_us if found is None else found.pruned_us
+        return max(self._cleared_us, known_us) <= read_us
 
     def is_query_known_since(self, query: Query, read_us: int) -> bool:
         """Whether every change since then in a query's reach is still known."""
+        if self._pruned_us <= read_us:
+            return True
+        if query.collection_id and not query.all_descendants:
+            return self.is_known_since(f"{query.parent}/{query.collection_id}", read_us)
         reached = self._reached_by(query)
-        return self._cleared_us <= read_us and all(one.pruned_us <= read_us for one in reached)
+        known_us = max(self._cleared_us, self._dropped_us)
+        return known_us <= read_us and all(one.pruned_us <= read_us for one in reached)
 
     def changed_since(self, query: Query, read_us: int) -> dict[str, Version | None]:
         """The documents in a query's reach that differ now from what they were then, as they were then."""
         changed: dict[str, Version | None] = {}
-        for collection in self._reached_by(query):
+        for collection in self._changed_in_reach_of(query, read_us):
             for version in collection.since(read_us):
                 if version.name not in changed:
                     changed[version.name] = as_of(version, read_us)
@@ -120,7 +132,7 @@ class Store:
 
     def changes_since(self, query: Query, read_us: int) -> Iterator[Change]:
         """Every change since then to a document in a query's reach."""
-        for collection in self._reached_by(query):
+        for collection in self._changed_in_reach_of(query, read_us):
             for version in collection.since(read_us):
                 before = version.previous
                 yield (
@@ -248,6 +260,19 @@ class Store:
             if query.covers(f"{collection.path}/x")  # all its documents are covered, or none is
         ]
 
+    def _changed_in_reach_of(self, query: Query, read_us: int) -> Iterable[Collection]:
+        """Those of the collections in a query's reach that have changed since then, and perhaps others."""
+        if query.collection_id and not query.all_descendants:
+            return self._reached_by(query)
+        paths = set()
+        for version in islice(reversed(self._log), len(self._collections)):
+            if version.time_us <= read_us:
+                break
+            paths.add(collection_of(version.name))
+        else:  # to look through the collections takes less than to go further back
+            return self._reached_by(query)
+        return [self._collections[path] for path in sorted(paths) if query.covers(f"{path}/x")]
+
     def _under(self, parent: str) -> Iterator[Collection]:
         """The collections anywhere below a document, the root or another collection."""
         paths = self._collections.irange(
@@ -267,7 +292,7 @@ class Store:
     def _put(self, version: Version) -> None:
         collection = self._collection(collection_of(version.name))
         collection.put(version)
-        self._log.append(collection)
+        self._log.append(version)
         previous = version.previous
         if previous is not None:
             self._past_bytes += _VERSION_BYTES + len(previous.data or b"")
@@ -282,17 +307,18 @@ class Store:
         for _ in range(2 * added):
             if not self._log:
                 return
-            collection = self._log[0]
-            oldest = collection.log[0]
+            oldest = self._log[0]
             if oldest.time_us >= before_us and self._past_bytes <= self._history_bytes:
                 return
             self._log.popleft()
             if oldest.previous is not None:
                 self._past_bytes -= _VERSION_BYTES + len(oldest.previous.data or b"")
+            collection = self._collections[collection_of(oldest.name)]
             collection.forget_oldest()
             self._pruned_us = max(self._pruned_us, oldest.time_us)
-            if not collection.versions and self._collections.get(collection.path) is collection:
+            if not collection.versions:
                 del self._collections[collection.path]
+                self._dropped_us = oldest.time_us
 
     def _load(self, journal: Journal) -> None:
         last_us = journal.cleared_us()
