@@ -49,13 +49,20 @@ class Committer:
         """Carry out all writes in order, or none; with a transaction, if it has lost nothing meanwhile."""
         names = [target(write, database) for write in writes]
         owner = Owner(None) if transaction is None else transaction.owner
-        if names:
-            await self._locks.write(owner, names, lambda: self._preview(names, writes))
+        try:
+            if names:
+                await self._locks.write(owner, names, lambda: self._preview(names, writes))
+        except BaseException:
+            self._forget(names)
+            raise
         try:
             if transaction is not None:
                 self._transactions.check(transaction)
                 self._validate(transaction)
             return self._apply(names, writes)
+        except Status:
+            self._forget(names)
+            raise
         finally:
             if transaction is not None and not owner.aborted:
                 self._transactions.finish(transaction)
@@ -66,14 +73,17 @@ class Committer:
         document = self._store.latest(name)
         expires_us = None if document is None else self._ttl.expires_us(document.message)
         if expires_us is None or expires_us > now_us:
+            self._forget([name])
             return
         change: dict[str, Change] = {name: (document, None)}
         if not self._locks.may_write([name], lambda: change):
+            self._forget([name])
             self._ttl.later(name, expires_us)
             return
         try:
             self._store.commit(change, self._store.commit_time())
         except Status:  # the journal has no room now: whoever only reads must not suffer from it
+            self._forget([name])
             self._ttl.later(name, expires_us)
             return
         self._counts.deletes += 1
@@ -84,12 +94,21 @@ class Committer:
         changed, results = self._changes(names, writes, now_us)
         expiries = self._expiries(changed) if self._ttl else ()
         self._store.commit(changed, now_us)
+        for before, after in changed.values():
+            if before is after and before is not None:
+                before.forget()
         for name, expires_us in expiries:  # not before: a commit that fails expires nothing
             self._ttl.later(name, expires_us)
         deletes = sum(write.WhichOneof("operation") == "delete" for write in writes)
         self._counts.deletes += deletes
         self._counts.writes += len(writes) - deletes
         return Committed(timestamp(now_us), results)
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Let go of the decoded messages of documents that a commit has looked at and not changed."""
+        for document in map(self._store.latest, names):
+            if document is not None:
+                document.forget()
 
     def _expiries(self, changed: Mapping[str, Change]) -> list[tuple[str, int]]:
         """When the documents expire that a commit leaves, of those that do."""
@@ -128,11 +147,16 @@ class Committer:
         snapshot_us = transaction.snapshot_us
         if transaction.pessimistic or transaction.read_only or snapshot_us is None:
             return
+        if snapshot_us < self._store.oldest_us:  # what has changed since is not known any more
+            raise aborted()
         if any(self._store.changed_at(name) > snapshot_us for name in transaction.read):
             raise aborted()
         if transaction.queries:
             for query in transaction.queries:
                 for change in self._store.changes_since(query, snapshot_us):
                     name = (change[0] if change[1] is None else change[1]).name  # type: ignore[union-attr]
-                    if touches(query, name, change):
+                    touched = touches(query, name, change)
+                    for version in filter(None, change):
+                        version.forget()
+                    if touched:
                         raise aborted()

@@ -224,11 +224,9 @@ def _merge(streams: list[Iterator[Found]]) -> Iterator[Version]:
 
 def _past(query: Query, index: _Index, scan: Scan, changed: Mapping[str, Version | None]) -> list[Found]:
     """The entries of documents as they were, where those lie in the range."""
-    entries = [
-        (key, document)
-        for document in changed.values()
-        if document is not None and query.covers(document.name)
-        for key in index.keys(document)
-        if scan.low <= key < scan.high
-    ]
+    entries: list[Found] = []
+    for document in changed.values():
+        if document is not None and query.covers(document.name):
+            entries.extend((key, document) for key in index.keys(document) if scan.low <= key < scan.high)
+            document.forget()
     return sorted(entries, key=itemgetter(0))
