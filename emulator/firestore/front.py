@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from concurrent.futures import wait as wait_for_future
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from grpc import StatusCode
 
 from emulator.clock import Clock, SystemClock
-from emulator.firestore.bidi_stream import BidiStream
+from emulator.firestore.conversation import Conversation
+from emulator.firestore.driver import Driver, Rest, too_late
 from emulator.firestore.faults import Faults, Mishap
 from emulator.firestore.server_time import until_server_time
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
@@ -26,97 +25,6 @@ T = TypeVar("T")
 Start = Callable[[], Coroutine[Any, Any, T]]
 
 _POLL = 0.005  # s; how often a thread that waits looks at a clock that it cannot sleep on
-
-
-class Rest(Generic[T]):
-    """What is left of an RPC that has to wait: await it once, or close it."""
-
-    __slots__ = ("_close", "_coroutine")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, T], close: Callable[[], None]) -> None:
-        self._coroutine = coroutine
-        self._close = close
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self._coroutine.__await__()
-
-    def close(self) -> None:
-        """Give up what is not done yet; once it is done, this changes nothing."""
-        self._coroutine.close()
-        self._close()
-
-
-class Conversation:
-    """One bidirectional stream, from asyncio or from threads: one of them reads, any may send."""
-
-    def __init__(self, front: Front, rpc: str, stream: BidiStream) -> None:
-        self._front = front
-        self._rpc = rpc
-        self._stream = stream
-        self._lock = front.service.lock
-        self._failure: Status | None = None
-        self._left: int | None = None  # responses, before it breaks
-        self._break: Status | None = None
-
-    def send(self, request: Any) -> None:
-        """Send a request; what becomes of it is told to whoever reads."""
-        faults = self._front._faults
-        mishap = faults.take(self._rpc, request) if faults.pending else None
-        if mishap is not None and mishap.fails_before:
-            self.fail(mishap.status)
-            return
-        with self._lock:
-            self._stream.receive(request)
-        if mishap is not None:
-            self.break_after(mishap.fault.after_messages, mishap.status)
-
-    def done_writing(self) -> None:
-        """Send no more."""
-        with self._lock:
-            self._stream.end_requests()
-
-    def fail(self, status: Status) -> None:
-        """End the stream with an error."""
-        self._failure = status
-        self.close()
-
-    def break_after(self, responses: int, status: Status) -> None:
-        """Let the stream fail once there were so many more responses, or where it would have ended."""
-        self._left, self._break = responses, status
-        if not responses:
-            self.fail(status)
-
-    async def read(self) -> Sequence[Any] | None:
-        """The next responses; None: the stream has ended. A Status where it fails."""
-        self._check_broken()
-        return self._heard(await self._front._drive(self._stream.next(), None))
-
-    def read_in_thread(self) -> Sequence[Any] | None:
-        """As `read`, without an event loop."""
-        self._check_broken()
-        return self._heard(self._front._drive_in_thread(self._stream.next(), None))
-
-    def _check_broken(self) -> None:
-        if self._left == 0 and self._break is not None:
-            self.fail(self._break)
-        if self._failure is not None:
-            raise self._failure
-
-    def _heard(self, responses: Sequence[Any] | None) -> Sequence[Any] | None:
-        if self._failure is not None:
-            raise self._failure
-        if self._left is None or self._break is None:
-            return responses
-        if responses is None:
-            raise self._break
-        responses = responses[: self._left]
-        self._left -= len(responses)
-        return responses
-
-    def close(self) -> None:
-        """Give the stream up: whoever reads is told that it has ended."""
-        with self._lock:
-            self._stream.close()
 
 
 class Front:
@@ -130,6 +38,7 @@ class Front:
         self.service = service
         self._clock = clock
         self._faults = faults
+        self._driver = Driver(service, clock)
         self._clock_runs = isinstance(clock, SystemClock)  # one that a test moves by hand is never waited for
         self._late: set[asyncio.Task[Any]] = set()
 
@@ -174,7 +83,7 @@ class Front:
         return self._call_in_thread(rpc, None, lambda: self._open(rpc), timeout)
 
     async def _open(self, rpc: str) -> Conversation:
-        return Conversation(self, rpc, self.service.converse(rpc))
+        return Conversation(rpc, self.service.converse(rpc), self.service.lock, self._faults, self._driver)
 
     # In asyncio -------------------------------------------------------------------------------------------
 
@@ -185,7 +94,7 @@ class Front:
             pause = self._until_server_time(rpc, request)
             if pause is not None:
                 return Rest(self._do_after(pause, start, deadline), _nothing)
-            return self._first_step(start(), deadline)
+            return self._driver.first_step(start(), deadline)
         return self._begin_amiss(rpc, mishap, start, deadline)
 
     def _begin_amiss(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T | Rest[T]:
@@ -201,7 +110,7 @@ class Front:
             return Rest(self._do_slowly(mishap, start, deadline), _nothing)
         if mishap.fails_before:
             raise mishap.status
-        outcome = self._first_step(start(), deadline)
+        outcome = self._driver.first_step(start(), deadline)
         if not mishap.fails_after:
             return outcome
         if isinstance(outcome, Rest):
@@ -209,16 +118,16 @@ class Front:
         raise mishap.status
 
     async def _do_after(self, pause: timedelta, start: Start[T], deadline: int | None) -> T:
-        await self._clock.sleep(self._cut(pause, deadline))
-        self._check(deadline)
-        return await self._drive(start(), deadline)
+        await self._clock.sleep(self._driver.cut(pause, deadline))
+        self._driver.check(deadline)
+        return await self._driver.drive(start(), deadline)
 
     async def _do_slowly(self, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
-        await self._clock.sleep(self._cut(mishap.latency, deadline))
-        self._check(deadline)
+        await self._clock.sleep(self._driver.cut(mishap.latency, deadline))
+        self._driver.check(deadline)
         if mishap.fails_before:
             raise mishap.status
-        result = await self._drive(start(), deadline)
+        result = await self._driver.drive(start(), deadline)
         if mishap.fails_after:
             raise mishap.status
         return result
@@ -226,11 +135,11 @@ class Front:
     async def _do_late(self, start: Start[Any], mishap: Mishap) -> None:
         await self._clock.sleep(mishap.latency)
         with suppress(Status):  # whoever asked for it got another answer long ago
-            await self._drive(start(), None)
+            await self._driver.drive(start(), None)
 
     def _do_twice(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T | Rest[T]:
         try:
-            outcome = self._first_step(start(), deadline)
+            outcome = self._driver.first_step(start(), deadline)
         except Status:
             self._do_again(rpc, mishap, start)
             raise
@@ -255,7 +164,7 @@ class Front:
             self._leave(self._do_late(start, mishap))
             return
         with suppress(Status):
-            outcome = self._first_step(start(), None)
+            outcome = self._driver.first_step(start(), None)
             if isinstance(outcome, Rest):
                 self._leave(_until_it_ends(outcome))
 
@@ -265,57 +174,6 @@ class Front:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _drive(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
-        result = self._first_step(coroutine, deadline)
-        return await result if isinstance(result, Rest) else result
-
-    def _first_step(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T | Rest[T]:
-        try:
-            with self.service.lock:
-                waiter: Waiter = coroutine.send(None)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        return Rest(self._go_on(coroutine, waiter, deadline), lambda: self._close(coroutine))
-
-    async def _go_on(self, coroutine: Coroutine[Any, Any, T], waiter: Waiter, deadline: int | None) -> T:
-        try:
-            while True:
-                await self._wait(waiter, deadline)
-                with self.service.lock:
-                    waiter = coroutine.send(None)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            self._close(coroutine)
-
-    def _close(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Give up its place in a queue, where it is not finished."""
-        with self.service.lock:
-            coroutine.close()
-
-    async def _wait(self, waiter: Waiter, deadline: int | None) -> None:
-        woken = asyncio.wrap_future(waiter.future)
-        try:
-            while not woken.done():
-                pause = self._cut(self.service.next_expiry() if waiter.timed else None, deadline)
-                if pause is None:
-                    await asyncio.wait([woken])
-                    return
-                timer = asyncio.ensure_future(self._clock.sleep(pause))
-                try:
-                    await asyncio.wait([woken, timer], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    timer.cancel()
-                if not woken.done():
-                    with self.service.lock:
-                        self.service.tick()
-                    self._check(deadline)
-                    await asyncio.sleep(0)  # a wake-up from the tick arrives by the loop
-        finally:
-            woken.cancel()
-
     # In a thread ------------------------------------------------------------------------------------------
 
     def _call_in_thread(self, rpc: str, request: Any, start: Start[T], timeout: float | None) -> T:
@@ -324,9 +182,9 @@ class Front:
         if mishap is None:
             pause = self._until_server_time(rpc, request)
             if pause is not None:
-                self._pause_in_thread(self._cut(pause, deadline))
-                self._check(deadline)
-            return self._drive_in_thread(start(), deadline)
+                self._driver.pause_in_thread(self._driver.cut(pause, deadline))
+                self._driver.check(deadline)
+            return self._driver.drive_in_thread(start(), deadline)
         return self._call_amiss_in_thread(rpc, mishap, start, deadline)
 
     def _call_amiss_in_thread(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
@@ -336,25 +194,25 @@ class Front:
                 raise mishap.status
             case "twice":
                 try:
-                    return self._drive_in_thread(start(), deadline)
+                    return self._driver.drive_in_thread(start(), deadline)
                 finally:
                     self._do_again_in_thread(rpc, mishap, start)
             case "cut":
                 start = partial(_cut, start, mishap)
         if mishap.latency:
-            self._pause_in_thread(self._cut(mishap.latency, deadline))
-            self._check(deadline)
+            self._driver.pause_in_thread(self._driver.cut(mishap.latency, deadline))
+            self._driver.check(deadline)
         if mishap.fails_before:
             raise mishap.status
-        result = self._drive_in_thread(start(), deadline)
+        result = self._driver.drive_in_thread(start(), deadline)
         if mishap.fails_after:
             raise mishap.status
         return result
 
     def _do_late_in_thread(self, start: Start[Any], mishap: Mishap) -> None:
-        self._pause_in_thread(mishap.latency)
+        self._driver.pause_in_thread(mishap.latency)
         with suppress(Status):  # whoever asked for it got another answer long ago
-            self._drive_in_thread(start(), None)
+            self._driver.drive_in_thread(start(), None)
 
     def _do_again_in_thread(self, rpc: str, mishap: Mishap, start: Start[Any]) -> None:
         """As `_do_again`."""
@@ -370,43 +228,11 @@ class Front:
 
     def _go_on_alone_in_thread(self, coroutine: Coroutine[Any, Any, Any], waiter: Waiter) -> None:
         with suppress(Status):
-            self._go_on_in_thread(coroutine, waiter, None)
+            self._driver.go_on_in_thread(coroutine, waiter, None)
 
     @staticmethod
     def _leave_to_thread(work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
-
-    def _drive_in_thread(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
-        try:
-            with self.service.lock:
-                waiter: Waiter = coroutine.send(None)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        return self._go_on_in_thread(coroutine, waiter, deadline)
-
-    def _go_on_in_thread(self, coroutine: Coroutine[Any, Any, T], waiter: Waiter, deadline: int | None) -> T:
-        lock = self.service.lock
-        try:
-            while True:
-                poll = _POLL if waiter.timed or deadline is not None else None
-                while not wait_for_future([waiter.future], timeout=poll).done:
-                    with lock:
-                        self.service.tick()
-                    self._check(deadline)
-                with lock:
-                    waiter = coroutine.send(None)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            with lock:
-                coroutine.close()
-
-    def _pause_in_thread(self, duration: timedelta) -> None:
-        until = self._clock.monotonic() + duration.total_seconds()
-        while self._clock.monotonic() < until:
-            time.sleep(min(_POLL, duration.total_seconds()))
 
     def _until_server_time(self, rpc: str, request: Any) -> timedelta | None:
         return until_server_time(rpc, request, self._clock.now()) if self._clock_runs else None
@@ -420,30 +246,13 @@ class Front:
         if timeout is None:
             return None
         if timeout <= 0:
-            raise _too_late()
-        return self._now_us() + max(1, round(timeout * 1e6))
-
-    def _now_us(self) -> int:
-        return round(self._clock.monotonic() * 1e6)
-
-    def _cut(self, pause: timedelta | None, deadline: int | None) -> Any:
-        if deadline is None:
-            return pause
-        left = timedelta(microseconds=max(0, deadline - self._now_us()))
-        return left if pause is None else min(pause, left)
-
-    def _check(self, deadline: int | None) -> None:
-        if deadline is not None and self._now_us() >= deadline:
-            raise _too_late()
+            raise too_late()
+        return self._driver.now_us() + max(1, round(timeout * 1e6))
 
 
 def unimplemented(rpc: str) -> Status:
     """What an RPC gets that the emulator does not have."""
     return Status(StatusCode.UNIMPLEMENTED, f"The emulator has no {rpc}.")
-
-
-def _too_late() -> Status:
-    return Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
 async def _fail_after(rest: Rest[Any], mishap: Mishap) -> Any:

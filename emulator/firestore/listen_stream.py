@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,13 +11,13 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
+from emulator.firestore.bidi_stream import RequestQueue
 from emulator.firestore.counts import Counts
 from emulator.firestore.query import Query
 from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.targets import DocumentsResult, QueryResult, Result, Target
 from emulator.firestore.versions import Version, microseconds, timestamp
-from emulator.firestore.waiter import Waiter
 from emulator.firestore.watchers import Watchers
 
 _Type = protos.TargetChange.TargetChangeType
@@ -59,39 +58,34 @@ class ListenStream:
         self._compile_query = compile_query
         self._database = ""
         self._targets: dict[int, Target] = {}
-        self._requests: deque[Any] = deque()
-        self._waiter: Waiter | None = None
+        self._requests = RequestQueue()
         self._changed = False
-        self._ended = False
 
     def receive(self, request: Any) -> None:
-        self._requests.append(request)
-        self._wake()
+        self._requests.put(request)
 
     def end_requests(self) -> None:
-        self._ended = True
-        self._wake()
+        self._requests.end()
 
     def close(self) -> None:
-        self._requests.clear()
         self._changed = False
         for target in self._targets.values():
             self._watchers.leave(self, target.result)
         self._targets.clear()
-        self.end_requests()
+        self._requests.close()
 
     def collection_changed(self) -> None:
         """Something happened in a collection that a target depends on."""
         self._changed = True
-        self._wake()
+        self._requests.wake()
 
     async def next(self) -> Sequence[Any] | None:
         while True:
             if self._requests:
-                responses = list(self._obey(self._requests.popleft()))
+                responses = list(self._obey(self._requests.take()))
                 if responses:
                     return responses
-            elif self._ended:
+            elif self._requests.ended:
                 return None
             elif self._changed:
                 self._changed = False
@@ -99,8 +93,7 @@ class ListenStream:
                 if responses:
                     return responses
             else:
-                self._waiter = Waiter(timed=False)
-                await self._waiter
+                await self._requests.wait()
 
     def _obey(self, request: Any) -> Iterator[Any]:
         limits.check_request(request)
@@ -235,10 +228,6 @@ class ListenStream:
 
     def _assigned_id(self) -> int:
         return next(target_id for target_id in count(1) if target_id not in self._targets)
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.wake()
 
 
 def _target_change(

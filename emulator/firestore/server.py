@@ -10,7 +10,9 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from emulator.firestore.front import Conversation, Front, Rest, unimplemented
+from emulator.firestore.conversation import Conversation
+from emulator.firestore.driver import Rest
+from emulator.firestore.front import Front, unimplemented
 from emulator.firestore.limits import MAX_REQUEST_BYTES
 from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY

@@ -11,7 +11,8 @@ import grpc
 from grpc import StatusCode
 
 from emulator.firestore.channel import short_name
-from emulator.firestore.front import Conversation, Front, unimplemented
+from emulator.firestore.conversation import Conversation
+from emulator.firestore.front import Front, unimplemented
 from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status

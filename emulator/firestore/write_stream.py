@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
+from emulator.firestore.bidi_stream import RequestQueue
 from emulator.firestore.committing import Committed
 from emulator.firestore.status import Status
-from emulator.firestore.waiter import Waiter
 
 Commit = Callable[[str, Any], Awaitable[Committed]]
 
@@ -30,31 +29,25 @@ class WriteStream:
     def __init__(self, commit: Commit, new_id: Callable[[], str]) -> None:
         self._commit = commit
         self._new_id = new_id
-        self._requests: deque[Any] = deque()
-        self._waiter: Waiter | None = None
+        self._requests = RequestQueue()
         self._database = ""
         self._tokens = 0
-        self._ended = False
 
     def receive(self, request: Any) -> None:
-        self._requests.append(request)
-        self._wake()
+        self._requests.put(request)
 
     def end_requests(self) -> None:
-        self._ended = True
-        self._wake()
+        self._requests.end()
 
     def close(self) -> None:
-        self._requests.clear()
-        self.end_requests()
+        self._requests.close()
 
     async def next(self) -> Sequence[Any] | None:
         while not self._requests:
-            if self._ended:
+            if self._requests.ended:
                 return None
-            self._waiter = Waiter(timed=False)
-            await self._waiter
-        request = self._requests.popleft()
+            await self._requests.wait()
+        request = self._requests.take()
         limits.check_request(request)
         if not self._database:
             return [self._open(request)]
@@ -92,7 +85,3 @@ class WriteStream:
 
     def _is_known(self, token: bytes) -> bool:
         return len(token) == 8 and 1 <= int.from_bytes(token, "big") <= self._tokens
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.wake()
