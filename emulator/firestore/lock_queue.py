@@ -68,7 +68,8 @@ class LockQueue:
         self.writes: dict[Request, None] = {}
         self.queries: dict[Request, None] = {}
         self._by_name: dict[str, dict[Request, None]] = {}
-        self._of_holders: dict[str, dict[Request, None]] = {}  # by name too, of owners that hold something
+        self._of_holders: dict[Request, None] = {}  # whose owners hold something
+        self._of_holders_by_name: dict[str, dict[Request, None]] = {}
         self._by_owner: dict[Owner, dict[Request, None]] = {}
         self._size = 0
         self._state = 0
@@ -85,12 +86,12 @@ class LockQueue:
         self._by_owner.setdefault(request.owner, {})[request] = None
         for name in request.names:
             self._by_name.setdefault(name, {})[request] = None
-            if request.owner.holds:
-                self._of_holders.setdefault(name, {})[request] = None
         if request.writes:
             self.writes[request] = None
         if request.query is not None:
             self.queries[request] = None
+        if request.owner.holds:
+            self._add_to_holders(request)
 
     def leave(self, request: Request) -> None:
         """Take a request out; one that is not there is no error."""
@@ -100,15 +101,15 @@ class LockQueue:
         _discard(self._by_owner, request.owner, request)
         for name in request.names:
             _discard(self._by_name, name, request)
-            _discard(self._of_holders, name, request)
+            _discard(self._of_holders_by_name, name, request)
         self.writes.pop(request, None)
         self.queries.pop(request, None)
+        self._of_holders.pop(request, None)
 
     def holds(self, owner: Owner) -> None:
         """Take note that an owner, who may wait for something, holds something."""
         for request in self.of(owner):
-            for name in request.names:
-                self._of_holders.setdefault(name, {})[request] = None
+            self._add_to_holders(request)
 
     def documents_changed(self) -> None:
         """What the waiting writes would do has to be asked anew."""
@@ -124,6 +125,10 @@ class LockQueue:
     def of(self, owner: Owner) -> list[Request]:
         """What an owner waits for."""
         return list(self._by_owner.get(owner, ()))
+
+    def of_holders(self) -> list[Request]:
+        """The requests of all who hold something, and so may not have to wait in turn."""
+        return list(self._of_holders)
 
     def naming(self, name: str) -> Iterable[Request]:
         """Those who wait for a document, in turn."""
@@ -141,7 +146,7 @@ class LockQueue:
             ):  # nobody passes it but its own owner, and those who hold
                 yield from self.of(request.owner)
                 break
-        yield from self._of_holders.get(name, ())
+        yield from self._of_holders_by_name.get(name, ())
 
     def earlier(self, request: Request) -> Iterator[Request]:
         """Those who came before a request and cannot go together with it; some more than once."""
@@ -164,6 +169,11 @@ class LockQueue:
         for other in self._by_predicate(request):
             if other.turn > request.turn:
                 yield other
+
+    def _add_to_holders(self, request: Request) -> None:
+        self._of_holders[request] = None
+        for name in request.names:
+            self._of_holders_by_name.setdefault(name, {})[request] = None
 
     @staticmethod
     def _touches(request: Request, query: Query) -> bool:

@@ -105,6 +105,8 @@ class LockTable:
         self._queue.join(request)
         try:
             self._settle_cycles(request)
+            if request in self._queue and self._is_waited_for(request.owner):
+                self._pass(self._queue.of_holders())  # those who wait for it now wait for others too
             # a read is granted while it waits; a write keeps its place until it is done, so that nobody gets in between
             while request in self._queue and (not request.writes or self._blocked(request)):
                 request.waiter = Waiter()
@@ -125,8 +127,9 @@ class LockTable:
             owner.queries.append(request.query)
         if not request.writes and self._queue:
             self._queue.holds(owner)
-            # what else it waits for at the same time may now go before those who wait for what it has just got
-            self._pass(self._queue.of(owner))
+            if self._queue.of(owner):
+                # what else it waits for may now go before those who wait for what it has just got, and so may others
+                self._pass(self._queue.of_holders())
 
     def _advance(self, names: Iterable[str], *, any_write: bool = False) -> None:
         """Let those go on, in turn, who need not wait any longer now that something happened to these documents."""
@@ -135,6 +138,7 @@ class LockTable:
         affected.update(self._queue.queries)
         if any_write or self._predicates or self._queue.queries:
             affected.update(self._queue.writes)
+            affected.update(dict.fromkeys(self._queue.of_holders()))
         self._pass(affected)
         if self._predicates:
             for request in list(self._queue.writes):
@@ -185,6 +189,10 @@ class LockTable:
                 if request.owner is not owner and self._queue.touches(request, owner.queries):
                     yield request
 
+    def _is_waited_for(self, owner: Owner) -> bool:
+        """Whether a request cannot share what an owner holds."""
+        return next(self._waiting_for(owner), None) is not None
+
     def _behind(self, owner: Owner) -> set[Request]:
         """The requests that wait for this owner, also through others: it need not wait for them in turn."""
         behind: set[Request] = set()
@@ -208,7 +216,7 @@ class LockTable:
 
     def _cycle(self, owner: Owner) -> list[Owner]:
         """The owners in a cycle of waits through this one; empty where there is none."""
-        if len(self._queue.of(owner)) < 2 and next(self._waiting_for(owner), None) is None:
+        if len(self._queue.of(owner)) < 2 and not self._is_waited_for(owner):
             return []  # nobody waits for it but those who came after all that it waits for
         path = [owner]
         seen = {owner}

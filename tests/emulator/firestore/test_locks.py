@@ -255,6 +255,20 @@ def test_whoever_gives_up_lets_those_behind_go_on(table: Table) -> None:
     assert table.waiting == 0
 
 
+def test_who_waits_in_turn_goes_on_once_those_before_it_wait_for_it(table: Table) -> None:
+    one, two, three = transaction(1), transaction(2), transaction(3)
+    a, b, c = (document(name, 0).name for name in "abc")
+    table.reading(one, a)
+    table.reading(two, b)
+    table.reading(three, c)
+    write = table.writing(plain(), b, a)  # waits for one and two
+    behind = table.reading(three, b)  # behind the write, for fairness alone
+    assert not behind.done
+    table.writing(one, c)  # waits for three, and so does the write behind it
+    assert behind.go_on()
+    assert not write.go_on()
+
+
 class CountingTable(Table):
     """Counts how often it looks for those who are in a request's way."""
 
@@ -315,6 +329,9 @@ def test_whatever_is_asked_nothing_is_shared_wrongly_and_everybody_ends(seed: in
                 table.written(names)
         for readers in table._readers.values():
             assert len(readers) == 1 or not any(reader.exclusive for reader in readers)
+        if age % 8 == 0:  # nobody is left asleep who could go on
+            for request in [one for requests in table._queue._by_owner.values() for one in requests]:
+                assert table._blocked(request) or (request.waiter is not None and request.waiter.done)
     while table.calls:  # whoever has all that it asked for ends; if nobody has, they are stuck
         before = len(table.calls)
         for owner in {call.owner for call in table.calls}:
