@@ -12,6 +12,10 @@ from emulator.firestore.waiter import Waiter
 class BidiStream(Protocol):
     """The server's side of one stream, sans I/O. Every call is made under the service's lock."""
 
+    @property
+    def backlog(self) -> int:
+        """How many requests it has taken and not dealt with."""
+
     def receive(self, request: Any) -> None:
         """Take a request; what becomes of it is told by `next`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -21,6 +22,9 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
     Raises:
         OSError: an address cannot be bound.
     """
+    # documents stay: to look through all of them for garbage again and again costs more than it finds
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +21,15 @@ class Conversation:
         self._lock = lock
         self._faults = faults
         self._driver = driver
+        self._closed = threading.Event()
         self._failure: Status | None = None
         self._left: int | None = None  # responses, before it breaks
         self._break: Status | None = None
+
+    @property
+    def backlog(self) -> int:
+        """How many requests were sent and not dealt with."""
+        return self._stream.backlog
 
     def send(self, request: Any) -> None:
         """Send a request; what becomes of it is told to whoever reads."""
@@ -59,7 +66,7 @@ class Conversation:
     def read_in_thread(self) -> Sequence[Any] | None:
         """As `read`, without an event loop."""
         self._check_broken()
-        return self._heard(self._driver.drive_in_thread(self._stream.next(), None))
+        return self._heard(self._driver.drive_in_thread(self._stream.next(), None, given_up=self._closed))
 
     def _check_broken(self) -> None:
         if self._left == 0 and self._break is not None:
@@ -80,5 +87,6 @@ class Conversation:
 
     def close(self) -> None:
         """Give the stream up: whoever reads is told that it has ended."""
+        self._closed.set()
         with self._lock:
             self._stream.close()

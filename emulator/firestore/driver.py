@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import wait as wait_for_future
@@ -51,10 +52,12 @@ class Driver:
         self._clock = clock
 
     async def drive(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
+        """What the coroutine returns, in the event loop."""
         result = self.first_step(coroutine, deadline)
         return await result if isinstance(result, Rest) else result
 
     def first_step(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T | Rest[T]:
+        """What the coroutine returns at once, or a `Rest` where it has to wait."""
         try:
             with self._service.lock:
                 waiter: Waiter = coroutine.send(None)
@@ -101,16 +104,29 @@ class Driver:
         finally:
             woken.cancel()
 
-    def drive_in_thread(self, coroutine: Coroutine[Any, Any, T], deadline: int | None) -> T:
+    def drive_in_thread(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        deadline: int | None,
+        given_up: threading.Event | None = None,
+    ) -> T:
+        """What the coroutine returns, without an event loop; CANCELLED once `given_up` is set while it waits."""
         try:
             with self._service.lock:
                 waiter: Waiter = coroutine.send(None)
         except StopIteration as stop:
             result: T = stop.value
             return result
-        return self.go_on_in_thread(coroutine, waiter, deadline)
+        return self.go_on_in_thread(coroutine, waiter, deadline, given_up)
 
-    def go_on_in_thread(self, coroutine: Coroutine[Any, Any, T], waiter: Waiter, deadline: int | None) -> T:
+    def go_on_in_thread(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        waiter: Waiter,
+        deadline: int | None,
+        given_up: threading.Event | None = None,
+    ) -> T:
+        """As `drive_in_thread`, for a coroutine that waits already."""
         lock = self._service.lock
         try:
             while True:
@@ -119,6 +135,8 @@ class Driver:
                     with lock:
                         self._service.tick()
                     self.check(deadline)
+                    if given_up is not None and given_up.is_set():
+                        raise Status(StatusCode.CANCELLED, "Locally cancelled by application!")
                 with lock:
                     waiter = coroutine.send(None)
         except StopIteration as stop:
@@ -129,20 +147,24 @@ class Driver:
                 coroutine.close()
 
     def pause_in_thread(self, duration: timedelta) -> None:
+        """Return once the clock has moved on so far."""
         until = self._clock.monotonic() + duration.total_seconds()
         while self._clock.monotonic() < until:
             time.sleep(min(_POLL, duration.total_seconds()))
 
     def now_us(self) -> int:
+        """The clock's monotonic time, in microseconds."""
         return round(self._clock.monotonic() * 1e6)
 
     def cut(self, pause: timedelta | None, deadline: int | None) -> Any:
+        """A pause, made shorter where it would go beyond the deadline; None where neither ends it."""
         if deadline is None:
             return pause
         left = timedelta(microseconds=max(0, deadline - self.now_us()))
         return left if pause is None else min(pause, left)
 
     def check(self, deadline: int | None) -> None:
+        """DEADLINE_EXCEEDED where the deadline has passed."""
         if deadline is not None and self.now_us() >= deadline:
             raise too_late()
 

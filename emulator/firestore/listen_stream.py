@@ -61,6 +61,10 @@ class ListenStream:
         self._requests = RequestQueue()
         self._changed = False
 
+    @property
+    def backlog(self) -> int:
+        return len(self._requests)
+
     def receive(self, request: Any) -> None:
         self._requests.put(request)
 

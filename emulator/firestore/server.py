@@ -30,6 +30,9 @@ _ON_THE_WAY = frozenset(
 
 _SERVICE = "google.firestore.v1.Firestore"
 
+_AHEAD = 4
+"""How many requests of a stream wait in memory; the others wait with their sender."""
+
 _MAX_STREAMS = 10_000
 """Calls at a time on one connection; further ones wait at the client. An idle one takes about 20 kB."""
 
@@ -151,8 +154,10 @@ def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitabl
             opened = front.begin_bidi(rpc)
             conversation = await opened if isinstance(opened, Rest) else opened
             assert conversation is not None
-            feeding = asyncio.create_task(_feed(requests, message, conversation))
+            progress = asyncio.Event()
+            feeding = asyncio.create_task(_feed(requests, message, conversation, progress))
             while (responses := await conversation.read()) is not None:
+                progress.set()
                 for response in responses:
                     await context.write(response)
                     wrote = True
@@ -167,10 +172,17 @@ def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitabl
     return handle
 
 
-async def _feed(requests: AsyncIterator[bytes], message: Any, conversation: Conversation) -> None:
+async def _feed(
+    requests: AsyncIterator[bytes], message: Any, conversation: Conversation, progress: asyncio.Event
+) -> None:
+    """Hand requests on as they come, but read no more of them than a few ahead of what is dealt with."""
     try:
         async for request in requests:
+            progress.clear()
             conversation.send(parse(message, request))
+            while conversation.backlog > _AHEAD:
+                await progress.wait()
+                progress.clear()
     except Status as status:
         conversation.fail(status)
     conversation.done_writing()

@@ -33,6 +33,10 @@ class WriteStream:
         self._database = ""
         self._tokens = 0
 
+    @property
+    def backlog(self) -> int:
+        return len(self._requests)
+
     def receive(self, request: Any) -> None:
         self._requests.put(request)
 

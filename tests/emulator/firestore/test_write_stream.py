@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from google.cloud.firestore import AsyncClient
+from google.cloud.firestore_v1 import types as firestore_types
 
 from emulator.firestore import Emulator, protos
+from tests.emulator.firestore.sessions import PESSIMISTIC, Session
+from tests.fronts import connect
 
 
 class Writing:
@@ -127,3 +132,47 @@ async def test_a_write_waits_for_a_pessimistic_transaction_and_is_then_done(emul
     await writing.call.read()
     assert (await client.document("c/1").get()).get("n") == 1
     writing.call.cancel()
+
+
+async def test_what_is_sent_while_a_write_waits_stays_with_its_sender(emulator: Emulator) -> None:
+    streams: list[Any] = []
+    converse = emulator._service.converse
+    emulator._service.converse = lambda rpc: streams.append(converse(rpc)) or streams[-1]  # type: ignore[func-returns-value,method-assign]
+    async with emulator.serving("127.0.0.1:0") as address, connect(address) as client:
+        session = await Session(client, PESSIMISTIC).begin()
+        await session.get("c/0")
+        writing = Writing(client)
+        opened = await writing.ask(database=writing.database)
+        for _ in range(50):
+            await writing.call.write(
+                protos.WriteRequest(stream_token=opened.stream_token, writes=[writing.set("0", 1)])
+            )
+        await client.document("c/1").get()
+        assert 0 < streams[0].backlog <= 5
+        await session.rollback()
+        for _ in range(50):
+            await writing.call.read()
+        writing.call.cancel()
+
+
+async def test_a_write_whose_synchronous_caller_goes_away_while_it_waits_is_not_done(
+    emulator: Emulator,
+) -> None:
+    client, sync = emulator.client(), emulator.sync_client()
+    session = await Session(client, PESSIMISTIC).begin()
+    await session.get("c/1")
+    requests: queue.Queue[Any] = queue.Queue()
+    call = sync._firestore_api.transport.write(iter(requests.get, None))
+    requests.put(firestore_types.WriteRequest(database=sync._database_string))
+    opened = await asyncio.to_thread(next, call)
+    write = firestore_types.Write({"update": {"name": sync.document("c/1")._document_path}})
+    requests.put(firestore_types.WriteRequest(stream_token=opened.stream_token, writes=[write]))
+    reading = asyncio.ensure_future(asyncio.to_thread(lambda: list(call)))
+    while not emulator._service._locks.waiting:
+        await asyncio.to_thread(emulator.tick)
+    call.cancel()
+    with pytest.raises(grpc.RpcError):
+        await reading
+    requests.put(None)
+    await session.rollback()
+    assert not (await client.document("c/1").get()).exists
