@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,10 @@ class Reader:
             with self._ending_what_fails_to_begin(consistency):
                 await self._locks.read(transaction.owner, names)
                 self._transactions.check(transaction)
-            return [self._store.latest(name) for name in names], self._store.read_time()
+            locked_us = self._locked_read_us(
+                transaction, lambda since: any(self._store.changed_at(name) > since for name in names)
+            )
+            return [self._store.latest(name) for name in names], locked_us
         read_us = self._read_us(consistency)
         if transaction is not None:
             transaction.read.update(names)
@@ -76,7 +79,10 @@ class Reader:
             with self._ending_what_fails_to_begin(consistency):
                 await self._locks.read_query(transaction.owner, query)
                 self._transactions.check(transaction)
-            return self._store.indexes.run(query), self._store.read_time()
+            locked_us = self._locked_read_us(
+                transaction, lambda since: any(True for _ in self._store.changes_since(query, since))
+            )
+            return self._store.indexes.run(query), locked_us
         read_us = self._read_us(consistency)
         if transaction is not None:
             transaction.queries.append(query)
@@ -101,6 +107,15 @@ class Reader:
             if consistency.began and consistency.transaction is not None:
                 self._transactions.finish(consistency.transaction)
             raise
+
+    def _locked_read_us(self, transaction: Transaction, changed_since: Callable[[int], bool]) -> int:
+        """When a transaction reads what it has locked: at the time of its first read, unless that has changed since.
+
+        What it read before is locked, and so still as it was: whatever the time, it sees one snapshot.
+        """
+        if transaction.snapshot_us is None or changed_since(transaction.snapshot_us):
+            transaction.snapshot_us = self._store.read_time()
+        return transaction.snapshot_us
 
     def _read_us(self, consistency: Consistency) -> int | None:
         """When to read at; None: now. A transaction reads everything as of its first read."""

@@ -33,8 +33,8 @@ _CONTENTION = "Too much contention on these documents. Please try again."
 class Transaction:
     """A transaction that is under way.
 
-    A pessimistic one locks what it reads, and reads it as it is. An optimistic one, and a read-only one, reads
-    everything as of its first read (`snapshot_us`), and holds nothing.
+    A pessimistic one locks what it reads. An optimistic one, and a read-only one, holds nothing. Each reads as of its
+    first read (`snapshot_us`); a pessimistic one as of a later time where what it is about to lock has changed since.
     """
 
     id: bytes

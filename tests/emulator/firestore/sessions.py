@@ -27,6 +27,22 @@ class Session:
         return self
 
     async def get(self, path: str) -> Any:
+        found = await self.read(path)
+        return found.found.fields["n"].integer_value if found.WhichOneof("result") == "found" else None
+
+    async def query_time(self, collection: str) -> Any:
+        """The read time of a query for all documents of a collection."""
+        request = {
+            "parent": f"{self._client._database_string}/documents",
+            "structured_query": {"from_": [{"collection_id": collection}]},
+            "transaction": self.id,
+        }
+        stream = await self._client._firestore_api.run_query(request=request, retry=None)
+        responses = [response async for response in stream]
+        return responses[0]._pb.read_time
+
+    async def read(self, path: str) -> Any:
+        """The BatchGetDocumentsResponse of one document."""
         request = {
             "database": self._client._database_string,
             "documents": [self._client.document(path)._document_path],
@@ -34,8 +50,7 @@ class Session:
         }
         stream = await self._client._firestore_api.batch_get_documents(request=request, retry=None)
         (response,) = [response async for response in stream]
-        found = response._pb
-        return found.found.fields["n"].integer_value if found.WhichOneof("result") == "found" else None
+        return response._pb
 
     async def query(self, collection: str, n: int) -> int:
         class Begun:

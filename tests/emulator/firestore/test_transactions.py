@@ -162,6 +162,33 @@ async def test_a_query_does_not_conflict_with_what_it_does_not_ask(
     await session.commit(("c/1", 1))
 
 
+@pytest.mark.parametrize("options", [PESSIMISTIC, OPTIMISTIC, {"read_only": {}}])
+async def test_the_reads_of_a_transaction_have_one_read_time(local_client: AsyncClient, options: Any) -> None:
+    for path in ("a/1", "a/2", "b/1"):
+        await local_client.document(path).set({"n": 1})
+    session = await Session(local_client, options).begin()
+    first = await session.read("a/1")
+    await local_client.document("c/1").set({"n": 2})  # which it does not read
+    assert (await session.read("a/2")).read_time == first.read_time
+    assert await session.query_time("b") == first.read_time
+
+
+async def test_a_pessimistic_transaction_reads_what_has_changed_since_as_of_now(
+    local_client: AsyncClient,
+) -> None:
+    for path in ("a/1", "b/1"):
+        await local_client.document(path).set({"n": 1})
+    session = await Session(local_client, PESSIMISTIC).begin()
+    first = await session.read("a/1")
+    written = await local_client.document("b/1").set({"n": 2})
+    second = await session.read("b/1")
+    assert second.found.fields["n"].integer_value == 2
+    assert second.read_time.ToNanoseconds() >= written.update_time.timestamp_pb().ToNanoseconds()
+    assert second.read_time.ToNanoseconds() > first.read_time.ToNanoseconds()
+    assert (await session.read("a/1")).read_time == second.read_time
+    await session.commit(("a/1", 3))
+
+
 async def test_an_optimistic_transaction_reads_a_snapshot_and_loses_to_whoever_changed_it(
     local_client: AsyncClient,
 ) -> None:
