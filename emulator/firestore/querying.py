@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from grpc import StatusCode
@@ -64,15 +65,16 @@ class Querying:
         responses = list(begun(consistency, protos.RunQueryResponse))
         if run.skipped or not run.documents:
             responses.append(protos.RunQueryResponse(read_time=read_time, skipped_results=run.skipped))
-        responses.extend(found_by_query(query.project(document), encoded_time) for document in run)
-        if request.HasField("explain_options"):
-            took_ns = time.perf_counter_ns() - began_ns
-            execution = explain.Execution(
-                len(run.documents), reads, documents, run.scanned, index_reads, took_ns
-            )
-            metrics = protos.RunQueryResponse(explain_metrics=explain.analysis(query, execution))
-            # no response of its own, as in production: clients count what they are streamed
-            responses[-1] = joined(responses[-1], metrics)
+        found = (found_by_query(query.project(document), encoded_time) for document in run)
+        if not request.HasField("explain_options"):
+            # each is made as it is sent, so that a large result lets others go in between
+            return chain(responses, found)
+        responses.extend(found)
+        took_ns = time.perf_counter_ns() - began_ns
+        execution = explain.Execution(len(run.documents), reads, documents, run.scanned, index_reads, took_ns)
+        metrics = protos.RunQueryResponse(explain_metrics=explain.analysis(query, execution))
+        # no response of its own, as in production: clients count what they are streamed
+        responses[-1] = joined(responses[-1], metrics)
         return responses
 
     async def aggregate(self, request: Any) -> Iterable[Any]:

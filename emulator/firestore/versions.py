@@ -36,9 +36,10 @@ class Version:
     @property
     def message(self) -> Any:
         """The `Document`, which must not be changed. It is kept until `forget`."""
-        if self._message is None:
-            self._message = protos.Document.FromString(self.data)
-        return self._message
+        message = self._message  # another thread, sending a result, may forget it meanwhile
+        if message is None:
+            message = self._message = protos.Document.FromString(self.data)
+        return message
 
     def forget(self) -> None:
         """Let go of the decoded message."""
