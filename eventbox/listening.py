@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _Type = protos.TargetChange.TargetChangeType
 _TARGET_ID = 1
 
+_PASSING = (exceptions.Cancelled, exceptions.Unauthenticated)
+"""What ends a long stream besides: a server that closes it, a token that expires. google's own listeners go on too."""
+
 Target: TypeAlias = AsyncDocumentReference | AsyncCollectionReference | AsyncQuery
 
 
@@ -101,7 +104,7 @@ async def listen(target: Target, *, clock: Clock | None = None) -> AsyncGenerato
                         if view.lost:
                             break
             except exceptions.GoogleAPICallError as error:
-                if not is_transient(error):
+                if not (is_transient(error) or isinstance(error, _PASSING)):
                     raise
                 _log.info("listening was interrupted, and goes on: %s", error)
             await backoff.wait()

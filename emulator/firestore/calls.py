@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import suppress
 from typing import Any
 
 from grpc import StatusCode, aio
@@ -12,6 +14,8 @@ from grpc import StatusCode, aio
 from emulator.firestore.driver import Rest
 from emulator.firestore.front import unimplemented
 from emulator.firestore.status import Status
+
+_log = logging.getLogger(__name__)
 
 _END: Any = aio.EOF  # type: ignore[attr-defined] # grpc's stubs lack it
 
@@ -171,6 +175,7 @@ class BidiCall(Call, aio.StreamStreamCall):
         self._encode = encode
         self._unread: deque[Any] = deque()
         self._ended = False
+        self._pulling = asyncio.Lock()
         self._feeding: asyncio.Task[None] | None = None
         if requests is not None:
             self._feeding = asyncio.get_running_loop().create_task(self._feed(requests))
@@ -202,15 +207,34 @@ class BidiCall(Call, aio.StreamStreamCall):
 
     async def read(self) -> Any:
         while not self._unread:
-            conversation = await self._result()
+            await self._result()
             if self._ended:
                 return _END
+            await self._pull()
+        return self._deserialize(self._unread.popleft().SerializeToString())
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while (response := await self.read()) is not _END:
+            yield response
+
+    async def _settled(self) -> None:
+        """Return once the stream has ended; what it says until then is kept for whoever reads."""
+        while not self.done():
+            with suppress(aio.AioRpcError):
+                await self._pull()
+
+    async def _pull(self) -> None:
+        """Hear what the stream has to say next, or that it has ended."""
+        async with self._pulling:
+            if self.done():
+                return
+            conversation = await self._result()
             try:
                 responses = await conversation.read()
             except Status as status:
                 self._status = status
                 self._close()
-                continue  # which raises it
+                return
             except asyncio.CancelledError:
                 self.cancel()
                 raise
@@ -219,20 +243,21 @@ class BidiCall(Call, aio.StreamStreamCall):
                 self._close()
             else:
                 self._unread.extend(responses)
-        return self._deserialize(self._unread.popleft().SerializeToString())
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while (response := await self.read()) is not _END:
-            yield response
 
     async def _feed(self, requests: Any) -> None:
-        if hasattr(requests, "__aiter__"):
-            async for request in requests:
-                await self.write(request)
-        else:
-            for request in requests:
-                await self.write(request)
-        await self.done_writing()
+        try:
+            if hasattr(requests, "__aiter__"):
+                async for request in requests:
+                    await self.write(request)
+            else:
+                for request in requests:
+                    await self.write(request)
+            await self.done_writing()
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the stream has ended, as whoever reads is told
+        except Exception:
+            _log.exception("the requests of an RPC failed, which is cancelled")
+            self.cancel()
 
     def _close(self) -> None:
         if self._feeding is not None:

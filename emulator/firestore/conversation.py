@@ -13,14 +13,26 @@ from emulator.firestore.status import Status
 
 
 class Conversation:
-    """One bidirectional stream, from asyncio or from threads: one of them reads, any may send."""
+    """One bidirectional stream, from asyncio or from threads: one of them reads, any may send.
 
-    def __init__(self, rpc: str, stream: BidiStream, lock: Any, faults: Faults, driver: Driver) -> None:
+    It fails with DEADLINE_EXCEEDED past its deadline, in microseconds of the clock.
+    """
+
+    def __init__(
+        self,
+        rpc: str,
+        stream: BidiStream,
+        lock: Any,
+        faults: Faults,
+        driver: Driver,
+        deadline: int | None = None,
+    ) -> None:
         self._rpc = rpc
         self._stream = stream
         self._lock = lock
         self._faults = faults
         self._driver = driver
+        self._deadline = deadline
         self._closed = threading.Event()
         self._failure: Status | None = None
         self._left: int | None = None  # responses, before it breaks
@@ -61,12 +73,13 @@ class Conversation:
     async def read(self) -> Sequence[Any] | None:
         """The next responses; None: the stream has ended. A Status where it fails."""
         self._check_broken()
-        return self._heard(await self._driver.drive(self._stream.next(), None))
+        return self._heard(await self._driver.drive(self._stream.next(), self._deadline))
 
     def read_in_thread(self) -> Sequence[Any] | None:
         """As `read`, without an event loop."""
         self._check_broken()
-        return self._heard(self._driver.drive_in_thread(self._stream.next(), None, given_up=self._closed))
+        coroutine = self._stream.next()
+        return self._heard(self._driver.drive_in_thread(coroutine, self._deadline, given_up=self._closed))
 
     def _check_broken(self) -> None:
         if self._left == 0 and self._break is not None:

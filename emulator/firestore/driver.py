@@ -108,35 +108,21 @@ class Driver:
         self,
         coroutine: Coroutine[Any, Any, T],
         deadline: int | None,
+        *,
+        waiter: Waiter | None = None,
         given_up: threading.Event | None = None,
     ) -> T:
-        """What the coroutine returns, without an event loop; CANCELLED once `given_up` is set while it waits."""
-        try:
-            with self._service.lock:
-                waiter: Waiter = coroutine.send(None)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        return self.go_on_in_thread(coroutine, waiter, deadline, given_up)
+        """What the coroutine returns, without an event loop.
 
-    def go_on_in_thread(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        waiter: Waiter,
-        deadline: int | None,
-        given_up: threading.Event | None = None,
-    ) -> T:
-        """As `drive_in_thread`, for a coroutine that waits already."""
+        Args:
+            waiter: what it waits for already; None: it has not begun.
+            given_up: makes it fail with CANCELLED, once set, while it waits.
+        """
         lock = self._service.lock
         try:
             while True:
-                poll = _POLL if waiter.timed or deadline is not None else None
-                while not wait_for_future([waiter.future], timeout=poll).done:
-                    with lock:
-                        self._service.tick()
-                    self.check(deadline)
-                    if given_up is not None and given_up.is_set():
-                        raise Status(StatusCode.CANCELLED, "Locally cancelled by application!")
+                if waiter is not None:
+                    self._wait_in_thread(waiter, deadline, given_up)
                 with lock:
                     waiter = coroutine.send(None)
         except StopIteration as stop:
@@ -146,11 +132,28 @@ class Driver:
             with lock:
                 coroutine.close()
 
+    def _wait_in_thread(self, waiter: Waiter, deadline: int | None, given_up: threading.Event | None) -> None:
+        poll = _POLL if waiter.timed or deadline is not None else None
+        while not wait_for_future([waiter.future], timeout=poll).done:
+            with self._service.lock:
+                self._service.tick()
+            self.check(deadline)
+            if given_up is not None and given_up.is_set():
+                raise Status(StatusCode.CANCELLED, "Locally cancelled by application!")
+
     def pause_in_thread(self, duration: timedelta) -> None:
         """Return once the clock has moved on so far."""
         until = self._clock.monotonic() + duration.total_seconds()
         while self._clock.monotonic() < until:
             time.sleep(min(_POLL, duration.total_seconds()))
+
+    def deadline(self, timeout: float | None) -> int | None:
+        """When something has to be done that may take so many seconds from now; DEADLINE_EXCEEDED without any."""
+        if timeout is None:
+            return None
+        if timeout <= 0:
+            raise _too_late()
+        return self.now_us() + max(1, round(timeout * 1e6))
 
     def now_us(self) -> int:
         """The clock's monotonic time, in microseconds."""
@@ -166,9 +169,8 @@ class Driver:
     def check(self, deadline: int | None) -> None:
         """DEADLINE_EXCEEDED where the deadline has passed."""
         if deadline is not None and self.now_us() >= deadline:
-            raise too_late()
+            raise _too_late()
 
 
-def too_late() -> Status:
-    """What an RPC gets whose deadline has passed."""
+def _too_late() -> Status:
     return Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")

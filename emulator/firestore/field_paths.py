@@ -9,6 +9,7 @@ from typing import Any
 
 from grpc import StatusCode
 
+from emulator.firestore.names import RESERVED
 from emulator.firestore.status import Status
 
 Path = tuple[str, ...]
@@ -21,7 +22,6 @@ DOCUMENT_ID = "__name__"
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _QUOTED = re.compile(r"`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_RESERVED = re.compile(r"__.*__", re.DOTALL)
 _MAX_BYTES = 1_500
 
 
@@ -51,7 +51,7 @@ def _parse(text: str) -> Path:
             if not match:
                 raise _malformed(text)
             segments.append(match.group())
-        if _RESERVED.fullmatch(segments[-1]) and text != DOCUMENT_ID:
+        if RESERVED.fullmatch(segments[-1]) and text != DOCUMENT_ID:
             raise _invalid(f"Invalid reserved name in field path {segments[-1]}")
         position = match.end()
         if position == len(text):

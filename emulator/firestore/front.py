@@ -14,17 +14,15 @@ from grpc import StatusCode
 
 from emulator.clock import Clock, SystemClock
 from emulator.firestore.conversation import Conversation
-from emulator.firestore.driver import Driver, Rest, too_late
+from emulator.firestore.driver import Driver, Rest
 from emulator.firestore.faults import Faults, Mishap
-from emulator.firestore.server_time import until_server_time
+from emulator.firestore.server_time import WRITING, until_server_time
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
 from emulator.firestore.status import Status
 from emulator.firestore.waiter import Waiter
 
 T = TypeVar("T")
 Start = Callable[[], Coroutine[Any, Any, T]]
-
-_POLL = 0.005  # s; how often a thread that waits looks at a clock that it cannot sleep on
 
 
 class Front:
@@ -62,7 +60,7 @@ class Front:
         """As `begin_unary`, for a bidirectional stream: a `Conversation`."""
         if rpc not in BIDIRECTIONAL:
             raise unimplemented(rpc)
-        return self._begin(rpc, None, lambda: self._open(rpc), timeout)
+        return self._begin(rpc, None, lambda: self._open(rpc, timeout), timeout)
 
     def unary_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """The response, without an event loop; a Status where the RPC fails."""
@@ -80,10 +78,11 @@ class Front:
         """As `begin_bidi`, without an event loop; a Status where it cannot be opened."""
         if rpc not in BIDIRECTIONAL:
             raise unimplemented(rpc)
-        return self._call_in_thread(rpc, None, lambda: self._open(rpc), timeout)
+        return self._call_in_thread(rpc, None, lambda: self._open(rpc, timeout), timeout)
 
-    async def _open(self, rpc: str) -> Conversation:
-        return Conversation(rpc, self.service.converse(rpc), self.service.lock, self._faults, self._driver)
+    async def _open(self, rpc: str, timeout: float | None) -> Conversation:
+        stream, deadline = self.service.converse(rpc), self._driver.deadline(timeout)
+        return Conversation(rpc, stream, self.service.lock, self._faults, self._driver, deadline)
 
     # In asyncio -------------------------------------------------------------------------------------------
 
@@ -228,14 +227,16 @@ class Front:
 
     def _go_on_alone_in_thread(self, coroutine: Coroutine[Any, Any, Any], waiter: Waiter) -> None:
         with suppress(Status):
-            self._driver.go_on_in_thread(coroutine, waiter, None)
+            self._driver.drive_in_thread(coroutine, None, waiter=waiter)
 
     @staticmethod
     def _leave_to_thread(work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
     def _until_server_time(self, rpc: str, request: Any) -> timedelta | None:
-        return until_server_time(rpc, request, self._clock.now()) if self._clock_runs else None
+        if not self._clock_runs or rpc not in WRITING:
+            return None
+        return until_server_time(request, self._clock.now())
 
     # Counting, and deadlines ------------------------------------------------------------------------------
 
@@ -243,11 +244,7 @@ class Front:
         """Count an RPC, and reckon when it has to be done, in microseconds of the clock: sums of floats drift."""
         with self.service.lock:
             self.service.counts.rpcs[rpc] += 1
-        if timeout is None:
-            return None
-        if timeout <= 0:
-            raise too_late()
-        return self._driver.now_us() + max(1, round(timeout * 1e6))
+        return self._driver.deadline(timeout)
 
 
 def unimplemented(rpc: str) -> Status:

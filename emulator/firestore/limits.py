@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from grpc import StatusCode
 
+from emulator.firestore.names import RESERVED
 from emulator.firestore.status import Status
 from emulator.firestore.values import document_size
 
@@ -19,7 +19,6 @@ MAX_FIELD_NAME_BYTES = 1_500
 MAX_TRANSFORMS = 500
 MAX_DIMENSIONS = 2_048
 
-_RESERVED = re.compile(r"__.*__", re.DOTALL)
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of a Timestamp."""
 
@@ -109,7 +108,7 @@ def _check_fields(fields: Any, depth: int) -> None:
             raise _invalid("Field names must not be empty.")
         if len(name) * 4 > MAX_FIELD_NAME_BYTES and len(name.encode()) > MAX_FIELD_NAME_BYTES:
             raise _invalid(f"The property.name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
-        if name.startswith("__") and _RESERVED.fullmatch(name):
+        if name.startswith("__") and RESERVED.fullmatch(name):
             raise _invalid(f"field name {name} is reserved")
         _check_value(value, depth)
 

@@ -11,7 +11,7 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
-from emulator.firestore.bidi_stream import RequestQueue
+from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.counts import Counts
 from emulator.firestore.query import Query
 from emulator.firestore.status import Status
@@ -35,7 +35,7 @@ class _Event:
     hidden: list[int] = field(default_factory=list)
 
 
-class ListenStream:
+class ListenStream(BidiStream):
     """One stream.
 
     A target gets its whole result at first (or what has changed since its resume token), then CURRENT; from then on
@@ -52,44 +52,34 @@ class ListenStream:
     def __init__(
         self, store: Store, watchers: Watchers, counts: Counts, compile_query: Callable[[str, Any], Query]
     ) -> None:
+        super().__init__()
         self._store = store
         self._watchers = watchers
         self._counts = counts
         self._compile_query = compile_query
         self._database = ""
         self._targets: dict[int, Target] = {}
-        self._requests = RequestQueue()
         self._changed = False
-
-    @property
-    def backlog(self) -> int:
-        return len(self._requests)
-
-    def receive(self, request: Any) -> None:
-        self._requests.put(request)
-
-    def end_requests(self) -> None:
-        self._requests.end()
 
     def close(self) -> None:
         self._changed = False
         for target in self._targets.values():
             self._watchers.leave(self, target.result)
         self._targets.clear()
-        self._requests.close()
+        super().close()
 
     def collection_changed(self) -> None:
         """Something happened in a collection that a target depends on."""
         self._changed = True
-        self._requests.wake()
+        self._wake()
 
     async def next(self) -> Sequence[Any] | None:
         while True:
             if self._requests:
-                responses = list(self._obey(self._requests.take()))
+                responses = list(self._obey(self._requests.popleft()))
                 if responses:
                     return responses
-            elif self._requests.ended:
+            elif self._ended:
                 return None
             elif self._changed:
                 self._changed = False
@@ -97,7 +87,7 @@ class ListenStream:
                 if responses:
                     return responses
             else:
-                await self._requests.wait()
+                await self._wait()
 
     def _obey(self, request: Any) -> Iterator[Any]:
         limits.check_request(request)

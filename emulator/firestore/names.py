@@ -13,7 +13,7 @@ MAX_NAME_BYTES = 6 * 1024
 MAX_ID_BYTES = 1_500
 MAX_DEPTH = 100  # of subcollections
 
-_RESERVED = re.compile(r"__.*__", re.DOTALL)
+RESERVED = re.compile(r"__.*__", re.DOTALL)
 _NUMERIC_ID = re.compile(r"__id(-?\d{1,19})__")
 _DATABASE = re.compile(r"projects/(?!\.{1,2}/)[^/\x00-\x1f]+/databases/(?!\.{1,2}\Z)[^/\x00-\x1f]+")
 _MAX_DATABASE_NAME = 512  # characters; a project's ID has 30, a domain and a database's ID 63 each
@@ -66,7 +66,7 @@ def check_collection_id(collection_id: str) -> None:
         raise _invalid("A collection ID must not be empty.")
     if "/" in collection_id:
         raise _invalid(f'Collection id "{collection_id}" is invalid because it contains "/".')
-    if collection_id in (".", "..") or _RESERVED.fullmatch(collection_id):
+    if collection_id in (".", "..") or RESERVED.fullmatch(collection_id):
         raise _invalid(f'Collection id "{collection_id}" is invalid because it is reserved.')
     if len(collection_id.encode()) > MAX_ID_BYTES:
         raise _invalid(f"The query kind is longer than {MAX_ID_BYTES} bytes.")
@@ -83,7 +83,7 @@ def check_document_id(document_id: str) -> None:
         raise _invalid(f'Resource id "{document_id}" is invalid because it contains "/".')
     if document_id in (".", ".."):
         raise _invalid(f'Resource id "{document_id}" is invalid because it is a single or a double dot.')
-    if _RESERVED.fullmatch(document_id) and not _is_numeric(document_id):
+    if RESERVED.fullmatch(document_id) and not _is_numeric(document_id):
         if document_id.startswith("__id"):
             raise _invalid(
                 "A long document ID string must be formatted like '__id{LONG}__', where LONG is a 64-bit "

@@ -17,7 +17,7 @@ from grpc import StatusCode
 from emulator.firestore import protos
 from emulator.firestore.field_paths import Path, get_field, parse_field
 from emulator.firestore.limits import check_vector
-from emulator.firestore.names import _RESERVED
+from emulator.firestore.names import RESERVED
 from emulator.firestore.status import Status
 from emulator.firestore.values import name_key, vector_of
 from emulator.firestore.versions import Version, new_version
@@ -116,7 +116,7 @@ def compile_nearest(proto: Any) -> Nearest:
 
 
 def _result_field(name: str) -> str | None:
-    if _RESERVED.fullmatch(name):
+    if RESERVED.fullmatch(name):
         raise _invalid(f'The distanceResultField.property.name "{name}" is reserved.')
     if len(name.encode()) > _MAX_FIELD_NAME_BYTES:
         raise _invalid(f"The distanceResultField.property.name is longer than {_MAX_FIELD_NAME_BYTES} bytes.")

@@ -10,18 +10,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-_RPCS = frozenset({"Commit", "BatchWrite"})
+WRITING = frozenset({"Commit", "BatchWrite"})
+"""The RPCs that may ask for the server's time, but for Write, whose stream is not held up."""
+
 _MILLISECOND = 1_000  # us
 _SLACK = 1  # us; a sleep goes by another clock than the time of day
 
 
-def until_server_time(rpc: str, request: Any, now: datetime) -> timedelta | None:
+def until_server_time(request: Any, now: datetime) -> timedelta | None:
     """How long to wait until the server's time, cut to milliseconds, is not before now; None: not at all.
 
-    That is where a Commit or a BatchWrite asks for it. It is a millisecond at most.
+    That is where one of the request's writes asks for it. It is a millisecond at most.
     """
     past = now.microsecond % _MILLISECOND
-    if rpc not in _RPCS or not past or not any(map(_asks_for_it, request.writes)):
+    if not past or not any(map(_asks_for_it, request.writes)):
         return None
     return timedelta(microseconds=_MILLISECOND - past + _SLACK)
 

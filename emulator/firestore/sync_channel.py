@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from emulator.firestore.front import Front, unimplemented
 from emulator.firestore.protos import parse
 from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
 from emulator.firestore.status import Status
+
+_log = logging.getLogger(__name__)
 
 
 class InProcessSyncChannel(grpc.Channel):
@@ -253,15 +256,17 @@ class _Conversing(grpc.RpcError, grpc.Call, grpc.Future):
         """Send requests as they come, from a thread of their own, as grpc does."""
 
         def run() -> None:
-            for request in requests:
-                if self._code is not None:
-                    return
-                try:
+            try:
+                for request in requests:
+                    if self._code is not None:
+                        return
                     self._conversation.send(encode(request))
-                except Status as status:  # what it said is no message
-                    self._conversation.fail(status)
-                    return
-            self._conversation.done_writing()
+                self._conversation.done_writing()
+            except Status as status:  # what it said is no message
+                self._conversation.fail(status)
+            except Exception:
+                _log.exception("the requests of an RPC failed, which is cancelled")
+                self.cancel()
 
         threading.Thread(target=run, daemon=True, name="in-process requests").start()
 

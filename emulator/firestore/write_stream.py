@@ -8,14 +8,14 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
-from emulator.firestore.bidi_stream import RequestQueue
+from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committed
 from emulator.firestore.status import Status
 
 Commit = Callable[[str, Any], Awaitable[Committed]]
 
 
-class WriteStream:
+class WriteStream(BidiStream):
     """One stream of writes.
 
     The first request names the database and has no writes; each later one carries the token of the last response that
@@ -27,31 +27,18 @@ class WriteStream:
     """
 
     def __init__(self, commit: Commit, new_id: Callable[[], str]) -> None:
+        super().__init__()
         self._commit = commit
         self._new_id = new_id
-        self._requests = RequestQueue()
         self._database = ""
         self._tokens = 0
 
-    @property
-    def backlog(self) -> int:
-        return len(self._requests)
-
-    def receive(self, request: Any) -> None:
-        self._requests.put(request)
-
-    def end_requests(self) -> None:
-        self._requests.end()
-
-    def close(self) -> None:
-        self._requests.close()
-
     async def next(self) -> Sequence[Any] | None:
         while not self._requests:
-            if self._requests.ended:
+            if self._ended:
                 return None
-            await self._requests.wait()
-        request = self._requests.take()
+            await self._wait()
+        request = self._requests.popleft()
         limits.check_request(request)
         if not self._database:
             return [self._open(request)]

@@ -1,4 +1,4 @@
-"""Processors that the tests of the core share."""
+"""Processors, and short ways to emit and to look, that the tests of the core share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventbox import DocumentProcessor, Event, Mutation, Recipient, Transaction, Transition
+from google.cloud.firestore import AsyncClient
+
+from eventbox import (
+    DocumentProcessor,
+    Event,
+    EventBox,
+    Mutation,
+    NewEvent,
+    Recipient,
+    Transaction,
+    Transition,
+)
 
 Decide = Callable[[Sequence[Event], Any], Mutation[Any]]
 
@@ -97,3 +108,16 @@ def writes(path: str, data: dict[str, Any]) -> Callable[[Transaction], Awaitable
         transaction.set(transaction._client.document(path), data)
 
     return side_effect
+
+
+async def emit(box: EventBox, to: Recipient, *ids: str) -> None:
+    await box.emit_many([NewEvent(event_id.encode(), id=event_id) for event_id in ids], to)
+
+
+async def outstanding(box: EventBox, to: Recipient) -> set[str]:
+    return {event.id for event in await box.list_events(to)}
+
+
+async def document(client: AsyncClient, path: str) -> dict[str, Any] | None:
+    data: dict[str, Any] | None = (await client.document(path).get()).to_dict()
+    return data

@@ -77,10 +77,11 @@ async def test_what_cannot_be_listened_to_is_refused(client: AsyncClient) -> Non
         await anext(listen(client.collection("a").limit(-1)))
 
 
+@pytest.mark.parametrize("error", ["UNAVAILABLE", "CANCELLED", "UNAUTHENTICATED"])
 async def test_a_stream_that_cannot_be_opened_is_tried_again_with_backoff(
-    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock, error: str
 ) -> None:
-    emulator.faults.add(Fault(rpc="Listen", error="UNAVAILABLE", times=3))
+    emulator.faults.add(Fault(rpc="Listen", error=error, times=3))
     before = clock.now()
     snapshots = listen(local_client.document("a/1"), clock=clock)
     await while_advancing(clock, anext(snapshots))

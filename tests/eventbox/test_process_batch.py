@@ -18,25 +18,20 @@ from eventbox import (
     NewEvent,
     PrepareError,
     Recipient,
-    SkipTransition,
     Transaction,
     Transition,
     chain,
 )
-from tests.eventbox.support import Deciding, InTransaction, Recording, consume_all, writes
-
-
-async def emit(box: EventBox, to: Recipient, *ids: str) -> None:
-    await box.emit_many([NewEvent(event_id.encode(), id=event_id) for event_id in ids], to)
-
-
-async def outstanding(box: EventBox, to: Recipient) -> set[str]:
-    return {event.id for event in await box.list_events(to)}
-
-
-async def document(client: AsyncClient, path: str) -> dict[str, Any] | None:
-    data: dict[str, Any] | None = (await client.document(path).get()).to_dict()
-    return data
+from tests.eventbox.support import (
+    Deciding,
+    InTransaction,
+    Recording,
+    consume_all,
+    document,
+    emit,
+    outstanding,
+    writes,
+)
 
 
 async def test_state_is_saved_events_are_consumed_and_the_eversion_rises_by_one(
@@ -203,56 +198,6 @@ async def test_a_batch_that_changes_nothing_opens_no_transaction(
     assert await document(client, "orders/1") is None
 
 
-async def test_a_skip_ends_the_batch_there_and_takes_back_what_was_written(
-    box: EventBox, to: Recipient, client: AsyncClient
-) -> None:
-    await emit(box, to, "a", "b", "c")
-    committed: list[str] = []
-
-    async def skip(transaction: Transaction) -> None:
-        transaction.set(client.document("log/skipped"), {})
-        transaction.on_commit(lambda: committed.append("skipped"))
-        raise SkipTransition
-
-    async def post_process() -> None: ...
-
-    async def register(transaction: Transaction) -> None:
-        transaction.on_commit(lambda: committed.append("first"))
-
-    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
-        by_id = {event.id: event for event in events}
-        return Mutation(
-            [
-                Transition({"n": 1}, events=[by_id["a"]], side_effect=register, post_process=post_process),
-                Transition({"n": 2}, events=[by_id["b"]], side_effect=skip, post_process=post_process),
-                Transition({"n": 3}, events=[by_id["c"]], side_effect=writes("log/after", {})),
-            ]
-        )
-
-    assert await box.process_batch(to, Deciding(to, decide)) == [post_process]
-    assert await outstanding(box, to) == {"b", "c"}
-    stored = await document(client, "orders/1")
-    assert stored is not None
-    assert (stored["n"], stored["eventbox_eversion"]) == (1, 1)
-    assert await document(client, "log/skipped") is None
-    assert await document(client, "log/after") is None
-    assert committed == ["first"]
-
-
-async def test_a_skip_of_the_first_transition_changes_nothing(
-    box: EventBox, to: Recipient, client: AsyncClient
-) -> None:
-    await emit(box, to, "a")
-
-    async def skip(transaction: Transaction) -> None:
-        await client.document("orders/1").get(transaction=transaction)
-        raise SkipTransition
-
-    assert await box.process_batch(to, Deciding(to, consume_all({"n": 1}, side_effect=skip))) == []
-    assert await outstanding(box, to) == {"a"}
-    assert await document(client, "orders/1") is None
-
-
 async def test_a_side_effect_may_emit_to_others_and_to_its_own_recipient(
     box: EventBox, to: Recipient, client: AsyncClient
 ) -> None:
@@ -398,22 +343,3 @@ async def test_a_processor_without_prepare_mutation_says_what_is_missing(
         await box.process_batch(to, Forgetful(to, dict))
     with pytest.raises(TypeError, match="object is no Processor: it lacks load_state"):
         await box.process_batch(to, object())  # type: ignore[arg-type]
-
-
-async def test_a_state_changed_in_place_together_with_a_skip_is_an_error_and_changes_nothing(
-    box: EventBox, to: Recipient
-) -> None:
-    await emit(box, to, "a", "b")
-
-    async def skip(transaction: Transaction) -> None:
-        raise SkipTransition
-
-    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
-        state["n"] = state.get("n", 0) + 1
-        return Mutation(
-            [Transition(state, events=events[:1]), Transition(state, events=events[1:], side_effect=skip)]
-        )
-
-    with pytest.raises(ValueError, match="changed the loaded state in place"):
-        await box.process_batch(to, Deciding(to, decide))
-    assert await outstanding(box, to) == {"a", "b"}

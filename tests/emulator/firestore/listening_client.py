@@ -8,6 +8,7 @@ from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import protos
 
+_Op = protos.StructuredQuery.FieldFilter.Operator
 _Type = protos.TargetChange.TargetChangeType
 
 
@@ -103,3 +104,18 @@ class ListeningClient:
 
     def _filter(self, filter: Any) -> None:
         assert filter.count == len(self.results[filter.target_id])
+
+
+def query(
+    collection: str = "c", at_least: int | None = None, limit: int = 0, offset: int = 0, group: bool = False
+) -> Any:
+    structured = protos.StructuredQuery(offset=offset)
+    structured.from_.add(collection_id=collection, all_descendants=group)
+    if at_least is not None:
+        compared = structured.where.field_filter
+        compared.field.field_path, compared.op = "n", _Op.GREATER_THAN_OR_EQUAL
+        compared.value.integer_value = at_least
+        structured.order_by.add(direction=2).field.field_path = "n"
+    if limit:
+        structured.limit.value = limit
+    return structured

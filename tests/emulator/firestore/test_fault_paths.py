@@ -13,14 +13,7 @@ from google.cloud.firestore_v1.types import firestore
 from dsset import protos
 from dsset.wire import Wire
 from emulator.firestore import Emulator, Fault
-
-
-async def fails(call: Any) -> bool:
-    try:
-        await call
-    except exceptions.PermissionDenied:
-        return True
-    return False
+from tests.emulator.firestore.failing import fails
 
 
 async def requests(client: AsyncClient) -> dict[str, Any]:

@@ -18,15 +18,7 @@ from dsset.wire import Wire
 from emulator.firestore import Emulator, Fault, Latency
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
-
-
-async def fails(call: Any) -> bool:
-    try:
-        await call
-    except exceptions.PermissionDenied:
-        return True
-    return False
-
+from tests.emulator.firestore.failing import fails
 
 # Chance ---------------------------------------------------------------------------------------------------
 

@@ -2,102 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import os
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 from grpc import StatusCode
 
 from emulator.firestore import protos
-from emulator.firestore.service import STREAMING, UNARY
 from emulator.process import EmulatorProcess
-from tests.emulator.raw_http2 import RawConnection
-from tests.fronts import connect
+from tests.emulator.hostile.requests import (
+    BAD_NAMES,
+    DATABASE,
+    INVALID,
+    ROOT,
+    RPCS,
+    answers,
+    field,
+    resident_mib,
+    send,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-DATABASE = "projects/p/databases/(default)"
-ROOT = f"{DATABASE}/documents"
-RPCS = {**UNARY, **STREAMING}
-INVALID = StatusCode.INVALID_ARGUMENT
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the process runs in."""
-    return tmp_path_factory.mktemp("here")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def process(folder: Path) -> AsyncIterator[EmulatorProcess]:
-    """One process for all tests: what one of them breaks, the others see."""
-    process = EmulatorProcess()
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        await process.start()
-    finally:
-        os.chdir(before)
-    yield process
-    await process.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def channel(process: EmulatorProcess) -> AsyncIterator[grpc.aio.Channel]:
-    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(process.address, options=unlimited) as channel:
-        yield channel
-
-
-async def send(channel: grpc.aio.Channel, rpc: str, data: bytes) -> tuple[StatusCode, str]:
-    """What comes of a call with these bytes."""
-    method = f"/google.firestore.v1.Firestore/{rpc}"
-    try:
-        if rpc in UNARY:
-            await channel.unary_unary(method)(data, timeout=60)
-        else:
-            async for _ in channel.unary_stream(method)(data, timeout=60):
-                pass
-    except grpc.aio.AioRpcError as error:
-        return error.code(), error.details() or ""
-    return StatusCode.OK, ""
-
-
-async def answers(channel: grpc.aio.Channel) -> bool:
-    """Whether the server does its work for an honest client."""
-    write = protos.Write(update=protos.Document(name=f"{ROOT}/honest/1"))
-    request = protos.CommitRequest(database=DATABASE, writes=[write])
-    return await send(channel, "Commit", request.SerializeToString()) == (StatusCode.OK, "")
-
-
-def resident_mib(process: EmulatorProcess) -> int:
-    """The memory that the process has, in MiB; 0 where the system does not tell."""
-    assert process._process is not None
-    status = Path(f"/proc/{process._process.pid}/status")
-    if not status.exists():
-        return 0
-    lines = status.read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) // 1024
-
-
-# Messages that are none -----------------------------------------------------------------------------------
-
-
-def field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field, as protobuf writes it."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def varint(number: int) -> bytes:
-    low, rest = number & 0x7F, number >> 7
-    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
 
 
 def nested(innermost: bytes, depth: int, *numbers: int) -> bytes:
@@ -202,15 +128,6 @@ async def test_a_message_that_unpacks_into_a_giant_is_refused(process: EmulatorP
 
 
 # Messages that make no sense ------------------------------------------------------------------------------
-
-BAD_NAMES = [
-    "", "/", "..", "../../etc/passwd", "projects/p", "projects/../databases/..", f"{ROOT}/", f"{ROOT}/a",
-    f"{ROOT}/a/..", f"{ROOT}/../1", f"{ROOT}/a/.", f"{ROOT}/a//", f"{ROOT}//1", f"{ROOT}/a/1/../2", f"{ROOT}/a/__x__",
-    f"{ROOT}/a/{'x' * 1_501}", f"{ROOT}/{'a/1/' * 200}a/1", f"{ROOT}/{'/'.join(['a'] * 210)}",
-    "projects/\0/databases/d/documents/a/1",
-    "projects/../databases/d/documents/a/1", "projects/p/databases/../documents/a/1", f"/{ROOT}/a/1", f"{ROOT}\\a\\1",
-    f"projects/{'p' * 1_000}/databases/d/documents/a/1", "x" * 5_000_000,
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: ascii(name)[:40])
@@ -408,90 +325,3 @@ async def test_unknown_services_and_methods_are_unimplemented(channel: grpc.aio.
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await channel.unary_unary(method)(b"")
         assert raised.value.code() is StatusCode.UNIMPLEMENTED
-
-
-# Connections ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rpc", ["RunQuery", "Commit", "Listen"])
-@pytest.mark.parametrize(("connections", "streams"), [(10, 1_000), (1, 10_000)])
-async def test_ten_thousand_idle_streams_leave_others_alone(
-    process: EmulatorProcess, channel: grpc.aio.Channel, rpc: str, connections: int, streams: int
-) -> None:
-    before = resident_mib(process)
-    opened = [await RawConnection.open(process.address) for _ in range(connections)]
-    for connection in opened:
-        for _ in range(streams):
-            await connection.call(rpc)
-    async with connect(process.address) as client:
-        for n in range(20):
-            async with asyncio.timeout(10 if n else 60):  # at first it takes up those that came before
-                await client.document(f"honest/{n}").set({})
-    assert resident_mib(process) - before < 400
-    for connection in opened:
-        await connection.close()
-    assert await answers(channel)
-
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-async def test_a_burst_of_calls_is_answered_to_the_last(channel: grpc.aio.Channel) -> None:
-    calls = [send(channel, "ListCollectionIds", field(1, ROOT.encode())) for _ in range(6_000)]
-    assert set(await asyncio.gather(*calls)) == {(StatusCode.OK, "")}
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\0" * 10_000,
-        PREFACE + b"\xff" * 10_000,
-        PREFACE + b"\0\0\0\4\0\0\0\0\0\0\0\5\1\4\0\0\0\1\xff\xff\xff\xff\xff",
-    ],
-)
-async def test_what_speaks_no_http2_is_hung_up_on(
-    process: EmulatorProcess, channel: grpc.aio.Channel, data: bytes
-) -> None:
-    host, _, port = process.address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(data)
-    async with asyncio.timeout(30):
-        with suppress(ConnectionResetError):
-            await reader.read()
-    writer.close()
-    assert await answers(channel)
-
-
-async def test_pings_without_end_are_hung_up_on(process: EmulatorProcess, channel: grpc.aio.Channel) -> None:
-    connection = await RawConnection.open(process.address)
-    ping = b"\0\0\x08\6\0\0\0\0\0" + b"x" * 8
-    async with asyncio.timeout(30):
-        with suppress(ConnectionError):
-            await connection.send(ping * 100)
-        await connection.until_closed()
-    await connection.close()
-    assert await answers(channel)
-
-
-async def test_a_call_that_is_broken_off_leaves_nothing_behind(
-    process: EmulatorProcess, channel: grpc.aio.Channel
-) -> None:
-    for _ in range(50):
-        connection = await RawConnection.open(process.address)
-        await connection.call("Commit", b"\xff")
-        await connection.call("RunQuery", b"")
-        await connection.close()
-    assert await answers(channel)
-
-
-async def test_no_name_reaches_a_file(
-    process: EmulatorProcess, channel: grpc.aio.Channel, folder: Path
-) -> None:
-    for name in [*BAD_NAMES, f"{ROOT}/a\\..\\b/c:1", f"{ROOT}/a/{folder}", f"{ROOT}/a/\0"]:
-        write = protos.Write(update=protos.Document(name=name))
-        await send(
-            channel, "Commit", protos.CommitRequest(database=DATABASE, writes=[write]).SerializeToString()
-        )
-    assert list(folder.iterdir()) == []
-    assert await answers(channel)
