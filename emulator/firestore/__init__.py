@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from emulator.fault_latency import Latency
+from emulator.faults import Faults, PendingFault
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lines import InvalidLine
 from emulator.firestore.emulator import Emulator
-from emulator.firestore.fault_latency import Latency
-from emulator.firestore.faults import Fault, Faults, PendingFault
+from emulator.firestore.faults import Fault
 
 __all__ = ["Counts", "Emulator", "Fault", "Faults", "InvalidLine", "Latency", "PendingFault"]

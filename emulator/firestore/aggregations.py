@@ -12,9 +12,9 @@ from grpc import StatusCode
 
 from emulator.firestore import protos
 from emulator.firestore.field_paths import DOCUMENT_ID, Path, get_field, parse_field_path
-from emulator.firestore.status import Status
 from emulator.firestore.values import is_number
 from emulator.firestore.versions import Version
+from emulator.status import Status
 
 MAX_AGGREGATIONS = 5
 

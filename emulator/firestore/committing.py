@@ -10,12 +10,12 @@ from emulator.firestore import protos
 from emulator.firestore.counts import Counts
 from emulator.firestore.lock_queue import Owner, touches
 from emulator.firestore.locks import LockTable
-from emulator.firestore.status import Status
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import timestamp
 from emulator.firestore.writes import apply_write, check_transforms, target
+from emulator.status import Status
 
 
 @dataclass(frozen=True, slots=True)

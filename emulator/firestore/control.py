@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emulator.faults import PendingFault
 from emulator.firestore.counts import Counts
 from emulator.firestore.fault_json import fault_from_json, fault_to_json, seconds
-from emulator.firestore.faults import PendingFault
+from emulator.firestore.faults import Fault
 
 if TYPE_CHECKING:
     from emulator.firestore.emulator import Emulator
@@ -107,5 +108,5 @@ def counts_to_json(counts: Counts) -> Json:
     }
 
 
-def _pending_to_json(pending: PendingFault) -> Json:
+def _pending_to_json(pending: PendingFault[Fault]) -> Json:
     return {"id": pending.id, "remaining": pending.remaining, **fault_to_json(pending.fault)}

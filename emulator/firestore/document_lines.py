@@ -19,8 +19,8 @@ from emulator.firestore.rest_values import (
     timestamp_from_json,
     timestamp_to_json,
 )
-from emulator.firestore.status import Status
 from emulator.firestore.versions import Version, microseconds, new_version
+from emulator.status import Status
 
 _MAX_LINE = 64 * 1024 * 1024
 """Characters. The largest document takes some 25 million, as an array of booleans."""

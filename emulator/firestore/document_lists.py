@@ -15,9 +15,9 @@ from emulator.firestore.query import Query, masked
 from emulator.firestore.query_filters import NAME
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import Encoded, document_list
-from emulator.firestore.status import Status
 from emulator.firestore.values import name_key
 from emulator.firestore.versions import Version
+from emulator.status import Status
 
 _DEFAULT_PAGE = 100
 _MAX_PAGE = 300

@@ -16,19 +16,21 @@ from google.cloud.firestore_v1.services.firestore.transports import (
     FirestoreGrpcTransport,
 )
 
+from emulator.channel import InProcessChannel
 from emulator.clock import Clock, SystemClock
-from emulator.firestore.channel import InProcessChannel
+from emulator.faults import Faults
 from emulator.firestore.control import Control
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lines import document_line, read_documents
-from emulator.firestore.faults import Faults
-from emulator.firestore.front import Front
+from emulator.firestore.faults import Fault
+from emulator.firestore.limits import MAX_REQUEST_BYTES
 from emulator.firestore.line_files import reading, writing
 from emulator.firestore.names import check_database
-from emulator.firestore.server import serve
 from emulator.firestore.service import Service
-from emulator.firestore.status import Status
-from emulator.firestore.sync_channel import InProcessSyncChannel
+from emulator.front import Front
+from emulator.grpc_server import serve
+from emulator.status import Status
+from emulator.sync_channel import InProcessSyncChannel
 
 
 class Emulator:
@@ -69,7 +71,7 @@ class Emulator:
             raise ValueError(f'concurrency must be "pessimistic" or "optimistic", not {concurrency!r}')
         self.clock: Any = clock or SystemClock()
         self.data_dir = data_dir
-        self.faults = Faults(seed)
+        self.faults = Faults(Fault, seed)
         self._service = Service(
             clock=self.clock,
             data_dir=data_dir,
@@ -107,7 +109,7 @@ class Emulator:
         Raises:
             OSError: the address cannot be bound.
         """
-        async with serve(self._front, address) as bound:
+        async with serve(self._front, address, max_request_bytes=MAX_REQUEST_BYTES) as bound:
             yield bound
 
     @asynccontextmanager

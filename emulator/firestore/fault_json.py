@@ -13,7 +13,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from emulator.firestore.fault_latency import Latency
+from emulator.fault_latency import Latency
 from emulator.firestore.faults import Fault
 
 _FIELDS = [field.name for field in fields(Fault)]

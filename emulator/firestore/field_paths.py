@@ -10,7 +10,7 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore.names import RESERVED
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 Path = tuple[str, ...]
 

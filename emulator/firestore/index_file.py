@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from emulator.firestore.field_paths import Path, parse_field_path
 from emulator.firestore.indexes import WILDCARD, FieldIndex, Index, IndexField, Mode, Scope
 from emulator.firestore.query_filters import NAME
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 _MAX_FIELDS = 100  # of a composite index: https://firebase.google.com/docs/firestore/quotas#indexes
 _MAX_DIMENSION = 2_048  # https://firebase.google.com/docs/firestore/vector-search#limitations

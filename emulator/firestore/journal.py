@@ -14,8 +14,8 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from emulator.firestore.status import Status
 from emulator.firestore.versions import Version
+from emulator.status import Status
 
 _FILE = "firestore.sqlite3"
 _APPLICATION_ID = 0x46495245  # "FIRE"

@@ -8,8 +8,8 @@ from typing import Any
 from grpc import StatusCode
 
 from emulator.firestore.names import RESERVED
-from emulator.firestore.status import Status
 from emulator.firestore.values import document_size
+from emulator.status import Status
 
 MAX_DOCUMENT_BYTES = 1_048_576
 MAX_REQUEST_BYTES = 10 * 1024 * 1024

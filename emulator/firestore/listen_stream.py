@@ -10,15 +10,15 @@ from typing import Any
 
 from grpc import StatusCode
 
+from emulator.bidi_stream import BidiStream
 from emulator.firestore import limits, names, protos
-from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.counts import Counts
 from emulator.firestore.query import Query
-from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.targets import DocumentsResult, QueryResult, Result, Target
 from emulator.firestore.versions import Version, microseconds, timestamp
 from emulator.firestore.watchers import Watchers
+from emulator.status import Status
 
 _Type = protos.TargetChange.TargetChangeType
 

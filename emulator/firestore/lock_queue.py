@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.firestore.query import Query
 from emulator.firestore.store import Change
-from emulator.firestore.waiter import Waiter
+from emulator.waiter import Waiter
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from emulator.firestore.lock_queue import LockQueue, Owner, Request
 from emulator.firestore.query import Query
 from emulator.firestore.store import Change
-from emulator.firestore.waiter import Waiter
+from emulator.waiter import Waiter
 
 Changes = Callable[[], dict[str, Change]]
 """Tells what writes would make of each document, as things are at the moment of asking."""

@@ -15,7 +15,7 @@ from emulator.firestore.index_requirements import requirements
 from emulator.firestore.indexes import Index, IndexField, Mode, Scope
 from emulator.firestore.names import database_of
 from emulator.firestore.query import Query
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 _MULTIPLE_RANGES = (
     " .\nThe query contains range and inequality filters on multiple fields, please refer to the documentation for "

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from grpc import StatusCode
 
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 MAX_NAME_BYTES = 6 * 1024
 MAX_ID_BYTES = 1_500

@@ -18,9 +18,9 @@ from emulator.firestore import protos
 from emulator.firestore.field_paths import Path, get_field, parse_field
 from emulator.firestore.limits import check_vector
 from emulator.firestore.names import RESERVED
-from emulator.firestore.status import Status
 from emulator.firestore.values import name_key, vector_of
 from emulator.firestore.versions import Version, new_version
+from emulator.status import Status
 
 MAX_NEIGHBOURS = 1_000
 

@@ -15,8 +15,8 @@ from grpc import StatusCode
 
 from emulator.firestore import names, protos
 from emulator.firestore.query import Query, compile_query
-from emulator.firestore.status import Status
 from emulator.firestore.store import Store
+from emulator.status import Status
 
 _TOKEN = struct.Struct(">QI8s")
 """The time of the first page in microseconds since the epoch, how many cursors came before, and what was asked."""

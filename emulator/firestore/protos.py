@@ -14,12 +14,8 @@ from google.cloud.firestore_v1.types import (
     write as write_types,
 )
 from google.protobuf import empty_pb2, timestamp_pb2, wrappers_pb2
-from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from google.type import latlng_pb2
-from grpc import StatusCode
-
-from emulator.firestore.status import Status
 
 # proto-plus makes the classes at run time, so the type checker cannot see them: `Any` stops at this edge.
 Document: Any = document_types.Document.pb()
@@ -79,16 +75,3 @@ Timestamp: Any = timestamp_pb2.Timestamp
 Int32Value: Any = wrappers_pb2.Int32Value
 LatLng: Any = latlng_pb2.LatLng
 RpcStatus: Any = status_pb2.Status
-
-
-def parse(message_class: Any, data: bytes) -> Any:
-    """The message in these bytes; INVALID_ARGUMENT where they are none, or where it is nested over 100 levels deep."""
-    try:
-        return message_class.FromString(data)
-    except DecodeError as error:
-        kind = message_class.DESCRIPTOR.name
-        raise Status(
-            StatusCode.INVALID_ARGUMENT,
-            f"The request is no valid {kind}: its bytes are broken, a text in it is not UTF-8, or it is nested too "
-            "deep.",
-        ) from error

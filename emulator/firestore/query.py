@@ -15,9 +15,9 @@ from emulator.firestore.names import check_reference, database_of
 from emulator.firestore.nearest import Nearest, compile_nearest
 from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
 from emulator.firestore.query_rules import check_rules
-from emulator.firestore.status import Status
 from emulator.firestore.values import invert, name_key, sort_key
 from emulator.firestore.versions import Version
+from emulator.status import Status
 
 _DESCENDING = protos.StructuredQuery.Direction.DESCENDING
 

@@ -22,8 +22,8 @@ from emulator.firestore.conjunctions import (
 from emulator.firestore.field_paths import DOCUMENT_ID, Path, get_field, parse_field_path
 from emulator.firestore.limits import check_operand
 from emulator.firestore.names import check_reference
-from emulator.firestore.status import Status
 from emulator.firestore.values import NAN, NULL, name_key, sort_key
+from emulator.status import Status
 
 Predicate = Callable[[Any], bool]
 

@@ -14,7 +14,7 @@ from grpc import StatusCode
 
 from emulator.firestore import names, protos
 from emulator.firestore.field_paths import DOCUMENT_ID
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 MAX_DISJUNCTIONS = 30
 MAX_INEQUALITY_FIELDS = 10

@@ -16,9 +16,9 @@ from emulator.firestore.partitions import compile_partitioned, partition
 from emulator.firestore.query import Query, compile_query
 from emulator.firestore.reading import Consistency, Reader
 from emulator.firestore.responses import found_by_query, joined
-from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.versions import timestamp
+from emulator.status import Status
 
 VECTORS_A_READ = 100
 ENTRIES_A_READ = 1_000

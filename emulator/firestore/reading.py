@@ -12,10 +12,10 @@ from grpc import StatusCode
 from emulator.firestore.locks import LockTable
 from emulator.firestore.ordered_index import QueryRun
 from emulator.firestore.query import Query
-from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import Transaction, TransactionManager
 from emulator.firestore.versions import Version, microseconds
+from emulator.status import Status
 
 
 @dataclass(frozen=True, slots=True)

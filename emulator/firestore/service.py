@@ -13,9 +13,9 @@ from typing import Any
 
 from grpc import StatusCode
 
-from emulator.clock import Clock
+from emulator.bidi_stream import BidiStream
+from emulator.clock import Clock, SystemClock
 from emulator.firestore import limits, names, protos
-from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committer
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lists import list_documents
@@ -29,13 +29,15 @@ from emulator.firestore.query import Query, compile_query, masked
 from emulator.firestore.querying import Querying, begun
 from emulator.firestore.reading import Reader
 from emulator.firestore.responses import Encoded, found_by_name
-from emulator.firestore.status import Status
+from emulator.firestore.server_time import WRITING, until_server_time
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import Version, timestamp
 from emulator.firestore.watchers import Watchers
 from emulator.firestore.write_stream import WriteStream
+from emulator.rpcs import Rpcs
+from emulator.status import Status
 
 UNARY: dict[str, tuple[Any, Any]] = {
     "BatchWrite": (protos.BatchWriteRequest, protos.BatchWriteResponse),
@@ -66,6 +68,8 @@ BIDIRECTIONAL: dict[str, tuple[Any, Any]] = {
 }
 """The RPCs that are streams both ways."""
 
+RPCS = Rpcs("google.firestore.v1.Firestore", UNARY, STREAMING, BIDIRECTIONAL)
+
 
 class Service:
     """One engine, with any number of projects and databases in it.
@@ -85,7 +89,10 @@ class Service:
         seed: int = 0,
     ) -> None:
         self.lock = threading.RLock()
+        self.rpcs = RPCS
         self.counts = Counts()
+        self._clock = clock
+        self._clock_runs = isinstance(clock, SystemClock)  # one that a test moves by hand is never waited for
         definitions = IndexDefinitions.load(indexes)
         self._journal = None if data_dir is None else Journal(data_dir)
         try:
@@ -128,6 +135,16 @@ class Service:
             "RunAggregationQuery": self._querying.aggregate,
             "RunQuery": self._querying.run,
         }
+
+    def called(self, rpc: str) -> None:
+        """Count a call, whatever becomes of it."""
+        self.counts.rpcs[rpc] += 1
+
+    def pause_before(self, rpc: str, request: Any) -> timedelta | None:
+        """How long a request for the server's time has to be held up (see `server_time`); None: not at all."""
+        if not self._clock_runs or rpc not in WRITING:
+            return None
+        return until_server_time(request, self._clock.now())
 
     async def unary(self, rpc: str, request: Any) -> Any:
         """The response of an RPC that has one; a Status where it fails."""

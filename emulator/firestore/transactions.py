@@ -14,8 +14,8 @@ from emulator.firestore import protos
 from emulator.firestore.lock_queue import Owner
 from emulator.firestore.locks import LockTable
 from emulator.firestore.query import Query
-from emulator.firestore.status import Status
 from emulator.firestore.versions import microseconds
+from emulator.status import Status
 
 MAX_AGE = timedelta(seconds=270)
 MAX_IDLE = timedelta(seconds=60)

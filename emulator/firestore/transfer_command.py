@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextCo
 from emulator.firestore.data_folder import Progress, export_folder, import_folder
 from emulator.firestore.document_lines import InvalidLine
 from emulator.firestore.line_files import reading, writing
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 _INTERRUPTED = 130
 

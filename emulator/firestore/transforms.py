@@ -9,8 +9,8 @@ from grpc import StatusCode
 
 from emulator.firestore import protos
 from emulator.firestore.field_paths import get_field, parse_field, set_field
-from emulator.firestore.status import Status
 from emulator.firestore.values import is_number, sort_key
+from emulator.status import Status
 
 _MAX_INT, _MIN_INT = (1 << 63) - 1, -(1 << 63)
 _REQUEST_TIME = protos.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME

@@ -7,10 +7,10 @@ from typing import Any
 
 from grpc import StatusCode
 
+from emulator.bidi_stream import BidiStream
 from emulator.firestore import limits, names, protos
-from emulator.firestore.bidi_stream import BidiStream
 from emulator.firestore.committing import Committed
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 Commit = Callable[[str, Any], Awaitable[Committed]]
 

@@ -11,9 +11,9 @@ from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
 from emulator.firestore.field_paths import delete_field, get_field, parse_field, set_field
-from emulator.firestore.status import Status
 from emulator.firestore.transforms import apply_transforms
 from emulator.firestore.versions import Version, microseconds, new_version
+from emulator.status import Status
 
 
 @dataclass(frozen=True, slots=True)

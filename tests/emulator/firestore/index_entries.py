@@ -14,7 +14,7 @@ from emulator.firestore.index_definitions import IndexDefinitions
 from emulator.firestore.index_file import parse_index_file
 from emulator.firestore.missing_index import require_indexes
 from emulator.firestore.query import compile_query
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 PARENT = "projects/demo/databases/(default)/documents"
 DOWN = "DESCENDING"

@@ -23,8 +23,8 @@ from emulator.firestore.document_lines import document_line, read_documents
 from emulator.firestore.limits import check_document
 from emulator.firestore.line_files import writing
 from emulator.firestore.rest_values import value_from_json, value_to_json
-from emulator.firestore.status import Status
 from emulator.firestore.versions import new_version
+from emulator.status import Status
 from tests.emulator.firestore.lines import DOCUMENTS, exported, line
 from tests.emulator.firestore.strategies import TEXTS, VALUES
 

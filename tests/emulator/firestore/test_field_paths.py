@@ -16,7 +16,7 @@ from emulator.firestore.field_paths import (
     render_field_path,
     set_field,
 )
-from emulator.firestore.status import Status
+from emulator.status import Status
 
 SEGMENTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=4) | st.sampled_from(
     ["a", "_", "a.b", "`", "\\", "\\`", "`a`", "a\nb", "9", "é", "\0"]

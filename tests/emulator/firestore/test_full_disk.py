@@ -15,7 +15,7 @@ from google.api_core import exceptions
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from emulator.firestore import Emulator
-from emulator.firestore.status import Status
+from emulator.status import Status
 from eventbox.testing import ManualClock
 from tests.emulator.firestore.data_folders import FILE, content, database_of, opened
 

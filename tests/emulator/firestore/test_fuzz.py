@@ -10,9 +10,9 @@ from grpc import StatusCode
 from hypothesis import given, settings
 
 from emulator.firestore import Emulator, protos
-from emulator.firestore.front import Conversation, Rest
 from emulator.firestore.service import BIDIRECTIONAL, UNARY
-from emulator.firestore.status import Status
+from emulator.front import Conversation, Rest
+from emulator.status import Status
 from eventbox.testing import ManualClock
 from tests.emulator.firestore.random_requests import DATABASE, ROOT, RPCS, requests
 

@@ -21,9 +21,9 @@ from hypothesis import given
 
 from emulator.firestore import Emulator, protos
 from emulator.firestore.journal import Journal
-from emulator.firestore.status import Status
 from emulator.firestore.versions import Version
-from emulator.firestore.waiter import run_through
+from emulator.status import Status
+from emulator.waiter import run_through
 from eventbox.testing import ManualClock
 from tests.emulator.firestore.data_folders import FILE, content, database_of, opened
 from tests.emulator.firestore.strategies import VALUES

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 
 from emulator.firestore.query import compile_query
-from emulator.firestore.status import Status
+from emulator.status import Status
 from tests.emulator.firestore.index_entries import (
     asked,
     index,

@@ -12,10 +12,10 @@ from emulator.clock import SystemClock
 from emulator.firestore import protos
 from emulator.firestore.query import compile_query
 from emulator.firestore.query_filters import _Op
-from emulator.firestore.status import Status
 from emulator.firestore.store import Store
 from emulator.firestore.values import sort_key
 from emulator.firestore.versions import new_version
+from emulator.status import Status
 from tests.emulator.firestore.strategies import ORDER, compare, version_of
 
 ROOT = "projects/p/databases/d/documents"

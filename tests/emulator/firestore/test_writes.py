@@ -11,9 +11,9 @@ from google.cloud import firestore
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import protos
-from emulator.firestore.status import Status
 from emulator.firestore.versions import Version
 from emulator.firestore.writes import apply_write, check_transforms
+from emulator.status import Status
 from tests.emulator.firestore.strategies import version_of
 
 NAME = "projects/p/databases/d/documents/a/1"

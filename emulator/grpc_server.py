@@ -1,4 +1,4 @@
-"""The engine behind a gRPC server, for any client in any process and any language."""
+"""An engine behind a gRPC server, for any client in any process and any language."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from emulator.firestore.conversation import Conversation
-from emulator.firestore.driver import Rest
-from emulator.firestore.front import Front, unimplemented
-from emulator.firestore.limits import MAX_REQUEST_BYTES
-from emulator.firestore.protos import parse
-from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
-from emulator.firestore.status import Status
+from emulator.conversation import Conversation
+from emulator.driver import Rest
+from emulator.front import Front
+from emulator.rpcs import parse
+from emulator.status import Status
 
 _ON_THE_WAY = frozenset(
     {
@@ -28,8 +26,6 @@ _ON_THE_WAY = frozenset(
 )
 """The codes after which google's Python client reads again."""
 
-_SERVICE = "google.firestore.v1.Firestore"
-
 _AHEAD = 4
 """How many requests of a stream wait in memory; the others wait with their sender."""
 
@@ -39,8 +35,6 @@ _MAX_STREAMS = 10_000
 _MAX_PENDING = 2**31 - 1
 
 _OPTIONS = (
-    # a request that is a little too large gets Firestore's own error, a giant one gRPC's
-    ("grpc.max_receive_message_length", 4 * MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     # gRPC's own limits (1,000, and 3,000) cancel calls of any client, by chance, when another sends many at once
     ("grpc.server.max_pending_requests", _MAX_PENDING),
@@ -51,14 +45,20 @@ _OPTIONS = (
 
 
 @asynccontextmanager
-async def serve(front: Front, address: str) -> AsyncIterator[str]:
+async def serve(front: Front, address: str, *, max_request_bytes: int) -> AsyncIterator[str]:
     """Serve on an address such as "127.0.0.1:0" (0: any free port); gives the one it is bound to.
+
+    Args:
+        front: what the engine is called by.
+        address: where to listen.
+        max_request_bytes: what the engine itself takes; a request that is a little larger gets the engine's own error,
+            one of four times that gRPC's.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    server = aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers((_handlers(front), _NotThere()))
+    server = aio.server(options=(("grpc.max_receive_message_length", 4 * max_request_bytes), *_OPTIONS))
+    server.add_generic_rpc_handlers((_handlers(front), _NotThere(front)))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:
@@ -77,13 +77,13 @@ async def serve(front: Front, address: str) -> AsyncIterator[str]:
 
 def _handlers(front: Front) -> Any:
     methods = {}
-    for rpc, (request, _) in UNARY.items():
+    for rpc, (request, _) in front.rpcs.unary.items():
         methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc, request), None, _encode)
-    for rpc, (request, _) in STREAMING.items():
+    for rpc, (request, _) in front.rpcs.streaming.items():
         methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc, request), None, _encode)
-    for rpc, (request, _) in BIDIRECTIONAL.items():
+    for rpc, (request, _) in front.rpcs.bidirectional.items():
         methods[rpc] = grpc.stream_stream_rpc_method_handler(_bidi(front, rpc, request), None, _encode)
-    return grpc.method_handlers_generic_handler(_SERVICE, methods)
+    return grpc.method_handlers_generic_handler(front.rpcs.service, methods)
 
 
 def _encode(response: Any) -> bytes:
@@ -94,13 +94,16 @@ def _encode(response: Any) -> bytes:
 class _NotThere(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
     """Refuses the service's other methods by name, whatever their kind."""
 
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
     def service(self, handler_call_details: Any) -> Any:
         service, _, rpc = handler_call_details.method.rpartition("/")
-        if service != f"/{_SERVICE}":
+        if service != f"/{self._front.rpcs.service}":
             return None
 
         async def refuse(requests: Any, context: Any) -> None:
-            status = unimplemented(rpc)
+            status = self._front.rpcs.unimplemented(rpc)
             await context.abort(status.code, status.message)
 
         return grpc.stream_stream_rpc_method_handler(refuse)

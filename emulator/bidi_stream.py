@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from emulator.firestore.waiter import Waiter
+from emulator.waiter import Waiter
 
 
 class BidiStream(ABC):

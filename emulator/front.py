@@ -10,16 +10,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from grpc import StatusCode
-
-from emulator.clock import Clock, SystemClock
-from emulator.firestore.conversation import Conversation
-from emulator.firestore.driver import Driver, Rest
-from emulator.firestore.faults import Faults, Mishap
-from emulator.firestore.server_time import WRITING, until_server_time
-from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY, Service
-from emulator.firestore.status import Status
-from emulator.firestore.waiter import Waiter
+from emulator.clock import Clock
+from emulator.conversation import Conversation
+from emulator.driver import Driver, Rest
+from emulator.faults import Faults, Mishap
+from emulator.rpcs import RpcService
+from emulator.status import Status
+from emulator.waiter import Waiter
 
 T = TypeVar("T")
 Start = Callable[[], Coroutine[Any, Any, T]]
@@ -32,12 +29,12 @@ class Front:
     its place in every queue.
     """
 
-    def __init__(self, service: Service, clock: Clock, faults: Faults) -> None:
+    def __init__(self, service: RpcService, clock: Clock, faults: Faults[Any]) -> None:
         self.service = service
+        self.rpcs = service.rpcs
         self._clock = clock
         self._faults = faults
         self._driver = Driver(service, clock)
-        self._clock_runs = isinstance(clock, SystemClock)  # one that a test moves by hand is never waited for
         self._late: set[asyncio.Task[Any]] = set()
 
     def begin_unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
@@ -46,38 +43,38 @@ class Front:
         Raises:
             Status: it has failed already.
         """
-        if rpc not in UNARY:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.unary:
+            raise self.rpcs.unimplemented(rpc)
         return self._begin(rpc, request, lambda: self.service.unary(rpc, request), timeout)
 
     def begin_stream(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """As `begin_unary`, for the iterator of a streaming RPC's responses."""
-        if rpc not in STREAMING:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.streaming:
+            raise self.rpcs.unimplemented(rpc)
         return self._begin(rpc, request, lambda: self.service.stream(rpc, request), timeout)
 
     def begin_bidi(self, rpc: str, timeout: float | None = None) -> Any:
         """As `begin_unary`, for a bidirectional stream: a `Conversation`."""
-        if rpc not in BIDIRECTIONAL:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.bidirectional:
+            raise self.rpcs.unimplemented(rpc)
         return self._begin(rpc, None, lambda: self._open(rpc, timeout), timeout)
 
     def unary_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """The response, without an event loop; a Status where the RPC fails."""
-        if rpc not in UNARY:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.unary:
+            raise self.rpcs.unimplemented(rpc)
         return self._call_in_thread(rpc, request, lambda: self.service.unary(rpc, request), timeout)
 
     def stream_in_thread(self, rpc: str, request: Any, timeout: float | None = None) -> Iterator[Any]:
         """As `unary_in_thread`, for the responses of a streaming RPC."""
-        if rpc not in STREAMING:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.streaming:
+            raise self.rpcs.unimplemented(rpc)
         return self._call_in_thread(rpc, request, lambda: self.service.stream(rpc, request), timeout)
 
     def bidi_in_thread(self, rpc: str, timeout: float | None = None) -> Conversation:
         """As `begin_bidi`, without an event loop; a Status where it cannot be opened."""
-        if rpc not in BIDIRECTIONAL:
-            raise unimplemented(rpc)
+        if rpc not in self.rpcs.bidirectional:
+            raise self.rpcs.unimplemented(rpc)
         return self._call_in_thread(rpc, None, lambda: self._open(rpc, timeout), timeout)
 
     async def _open(self, rpc: str, timeout: float | None) -> Conversation:
@@ -90,7 +87,7 @@ class Front:
         deadline = self._deadline(rpc, timeout)
         mishap = self._faults.take(rpc, request) if self._faults.pending else None
         if mishap is None:
-            pause = self._until_server_time(rpc, request)
+            pause = self.service.pause_before(rpc, request)
             if pause is not None:
                 return Rest(self._do_after(pause, start, deadline), _nothing)
             return self._driver.first_step(start(), deadline)
@@ -179,7 +176,7 @@ class Front:
         deadline = self._deadline(rpc, timeout)
         mishap = self._faults.take(rpc, request) if self._faults.pending else None
         if mishap is None:
-            pause = self._until_server_time(rpc, request)
+            pause = self.service.pause_before(rpc, request)
             if pause is not None:
                 self._driver.pause_in_thread(self._driver.cut(pause, deadline))
                 self._driver.check(deadline)
@@ -233,23 +230,13 @@ class Front:
     def _leave_to_thread(work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
-    def _until_server_time(self, rpc: str, request: Any) -> timedelta | None:
-        if not self._clock_runs or rpc not in WRITING:
-            return None
-        return until_server_time(request, self._clock.now())
-
     # Counting, and deadlines ------------------------------------------------------------------------------
 
     def _deadline(self, rpc: str, timeout: float | None) -> int | None:
         """Count an RPC, and reckon when it has to be done, in microseconds of the clock: sums of floats drift."""
         with self.service.lock:
-            self.service.counts.rpcs[rpc] += 1
+            self.service.called(rpc)
         return self._driver.deadline(timeout)
-
-
-def unimplemented(rpc: str) -> Status:
-    """What an RPC gets that the emulator does not have."""
-    return Status(StatusCode.UNIMPLEMENTED, f"The emulator has no {rpc}.")
 
 
 async def _fail_after(rest: Rest[Any], mishap: Mishap) -> Any:

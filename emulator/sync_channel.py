@@ -11,12 +11,11 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
-from emulator.firestore.channel import short_name
-from emulator.firestore.conversation import Conversation
-from emulator.firestore.front import Front, unimplemented
-from emulator.firestore.protos import parse
-from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
-from emulator.firestore.status import Status
+from emulator.channel import short_name
+from emulator.conversation import Conversation
+from emulator.front import Front
+from emulator.rpcs import parse
+from emulator.status import Status
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class InProcessSyncChannel(grpc.Channel):
         return _UnaryStream(self._front, method, request_serializer, response_deserializer)
 
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _Unimplemented(short_name(method))
+        return _Unimplemented(self._front, method)
 
     def stream_stream(
         self,
@@ -58,8 +57,8 @@ class InProcessSyncChannel(grpc.Channel):
         *args: Any,
         **kw: Any,
     ) -> Any:
-        if short_name(method) not in BIDIRECTIONAL:
-            return _Unimplemented(short_name(method))
+        if short_name(method) not in self._front.rpcs.bidirectional:
+            return _Unimplemented(self._front, method)
         return _StreamStream(self._front, method, request_serializer, response_deserializer)
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
@@ -286,13 +285,14 @@ class _UnaryUnary(grpc.UnaryUnaryMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
         self._rpc = short_name(method)
+        self._request_class, _ = front.rpcs.unary.get(self._rpc, (None, None))
         self._serialize = serializer or (lambda message: message)
         self._deserialize = deserializer or (lambda data: data)
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         try:
             data = self._serialize(request)
-            message = parse(UNARY[self._rpc][0], data) if self._rpc in UNARY else None
+            message = None if self._request_class is None else parse(self._request_class, data)
             response = self._front.unary_in_thread(self._rpc, message, timeout)
         except Status as status:
             raise InProcessRpcError(status) from None
@@ -313,13 +313,14 @@ class _UnaryStream(grpc.UnaryStreamMultiCallable):
     def __init__(self, front: Front, method: str, serializer: Any, deserializer: Any) -> None:
         self._front = front
         self._rpc = short_name(method)
+        self._request_class, _ = front.rpcs.streaming.get(self._rpc, (None, None))
         self._serialize = serializer or (lambda message: message)
         self._deserialize = deserializer or (lambda data: data)
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         try:
             data = self._serialize(request)
-            message = parse(STREAMING[self._rpc][0], data) if self._rpc in STREAMING else None
+            message = None if self._request_class is None else parse(self._request_class, data)
             responses = self._front.stream_in_thread(self._rpc, message, timeout)
         except Status as status:
             raise InProcessRpcError(status) from None
@@ -338,16 +339,17 @@ class _StreamStream(grpc.StreamStreamMultiCallable):
             call = _Conversing(self._front.bidi_in_thread(self._rpc, timeout), self._deserialize)
         except Status as status:
             raise InProcessRpcError(status) from None
-        request_class = BIDIRECTIONAL[self._rpc][0]
+        request_class, _ = self._front.rpcs.bidirectional[self._rpc]
         call.feed(iter(request_iterator), lambda request: parse(request_class, self._serialize(request)))
         return call
 
 
 class _Unimplemented(grpc.StreamStreamMultiCallable, grpc.StreamUnaryMultiCallable):
-    def __init__(self, rpc: str) -> None:
-        self._rpc = rpc
+    def __init__(self, front: Front, method: str) -> None:
+        self._front = front
+        self._rpc = short_name(method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise InProcessRpcError(unimplemented(self._rpc))
+        raise InProcessRpcError(self._front.rpcs.unimplemented(self._rpc))
 
     with_call = future = __call__

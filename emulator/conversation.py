@@ -6,10 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from emulator.firestore.bidi_stream import BidiStream
-from emulator.firestore.driver import Driver
-from emulator.firestore.faults import Faults
-from emulator.firestore.status import Status
+from emulator.bidi_stream import BidiStream
+from emulator.driver import Driver
+from emulator.faults import Faults
+from emulator.status import Status
 
 
 class Conversation:
@@ -23,7 +23,7 @@ class Conversation:
         rpc: str,
         stream: BidiStream,
         lock: Any,
-        faults: Faults,
+        faults: Faults[Any],
         driver: Driver,
         deadline: int | None = None,
     ) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 
 from grpc import StatusCode, aio
 
-from emulator.firestore.driver import Rest
-from emulator.firestore.front import unimplemented
-from emulator.firestore.status import Status
+from emulator.driver import Rest
+from emulator.status import Status
 
 _log = logging.getLogger(__name__)
 
@@ -272,9 +271,9 @@ class BidiCall(Call, aio.StreamStreamCall):
 class RefusedCall(Call, aio.StreamStreamCall, aio.StreamUnaryCall):
     """A call of what the emulator does not have."""
 
-    def __init__(self, rpc: str) -> None:
+    def __init__(self, status: Status) -> None:
         def refuse() -> None:
-            raise unimplemented(rpc)
+            raise status
 
         super().__init__(refuse)
 

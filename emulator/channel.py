@@ -12,10 +12,9 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from emulator.firestore.calls import BidiCall, RefusedCall, StreamCall, UnaryCall
-from emulator.firestore.front import Front
-from emulator.firestore.protos import parse
-from emulator.firestore.service import BIDIRECTIONAL, STREAMING, UNARY
+from emulator.calls import BidiCall, RefusedCall, StreamCall, UnaryCall
+from emulator.front import Front
+from emulator.rpcs import parse
 
 
 class InProcessChannel(aio.Channel):
@@ -50,7 +49,7 @@ class InProcessChannel(aio.Channel):
         return _UnaryStream(self._front, method, request_serializer, response_deserializer)
 
     def stream_unary(self, method: str, *args: Any, **kw: Any) -> Any:
-        return _StreamUnary(short_name(method))
+        return _StreamUnary(self._front, method)
 
     def stream_stream(
         self,
@@ -87,7 +86,7 @@ class _UnaryUnary(aio.UnaryUnaryMultiCallable):
         self._rpc = short_name(method)
         self._serialize = serializer or _as_it_is
         self._deserialize = deserializer or _as_it_is
-        self._request_class = UNARY[self._rpc][0] if self._rpc in UNARY else None
+        self._request_class, _ = front.rpcs.unary.get(self._rpc, (None, None))
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         data = self._serialize(request)
@@ -104,7 +103,7 @@ class _UnaryStream(aio.UnaryStreamMultiCallable):
         self._rpc = short_name(method)
         self._serialize = serializer or _as_it_is
         self._deserialize = deserializer or _as_it_is
-        self._request_class = STREAMING[self._rpc][0] if self._rpc in STREAMING else None
+        self._request_class, _ = front.rpcs.streaming.get(self._rpc, (None, None))
 
     def __call__(self, request: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         data = self._serialize(request)
@@ -116,11 +115,12 @@ class _UnaryStream(aio.UnaryStreamMultiCallable):
 
 
 class _StreamUnary(aio.StreamUnaryMultiCallable):
-    def __init__(self, rpc: str) -> None:
-        self._rpc = rpc
+    def __init__(self, front: Front, method: str) -> None:
+        self._front = front
+        self._rpc = short_name(method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return RefusedCall(self._rpc)
+        return RefusedCall(self._front.rpcs.unimplemented(self._rpc))
 
 
 class _StreamStream(aio.StreamStreamMultiCallable):
@@ -133,9 +133,9 @@ class _StreamStream(aio.StreamStreamMultiCallable):
     def __call__(
         self, request_iterator: Any = None, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> Any:
-        if self._rpc not in BIDIRECTIONAL:
-            return RefusedCall(self._rpc)
-        request_class = BIDIRECTIONAL[self._rpc][0]
+        if self._rpc not in self._front.rpcs.bidirectional:
+            return RefusedCall(self._front.rpcs.unimplemented(self._rpc))
+        request_class, _ = self._front.rpcs.bidirectional[self._rpc]
         return BidiCall(
             lambda: self._front.begin_bidi(self._rpc, timeout),
             request_iterator,

@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 from grpc import StatusCode
 
 from emulator.clock import Clock
-from emulator.firestore.service import Service
-from emulator.firestore.status import Status
-from emulator.firestore.waiter import Waiter
+from emulator.rpcs import RpcService
+from emulator.status import Status
+from emulator.waiter import Waiter
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Driver:
     and is closed, so that it gives up its place in every queue.
     """
 
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: RpcService, clock: Clock) -> None:
         self._service = service
         self._clock = clock
 
