@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -146,7 +146,13 @@ class DSSet:
         return [bool(result) for result in results]
 
     async def list(
-        self, max_items: int, *, max_bytes: int = DEFAULT_MAX_BYTES, timeout: timedelta = TIMEOUT
+        self,
+        max_items: int,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        due_by: datetime | None = None,
+        without: Collection[str] = (),
+        timeout: timedelta = TIMEOUT,
     ) -> Listing:
         """Up to `max_items` items that are due, the longest due first where they have a `process_after`.
 
@@ -154,15 +160,22 @@ class DSSet:
         the values taken together (the first item comes whatever its size). Not for use in a transaction: it would
         lock the range and stall those who add.
 
+        What is due is told by the clock, or by `due_by` where that is later (a server's time that has passed, known
+        from elsewhere: a clock that lags hides nothing then), and never before the server's own time. Items whose IDs
+        are in `without` are left out, and bound nothing.
+
         Raises:
             ValueError: `max_items` or `max_bytes` is not positive.
 
-        Cost: 1 RPC; 1 read an item, at least 1.
+        Cost: 1 RPC; 1 read an item, at least 1, and 1 for each item left out.
         """
         _check_positive("max_items", max_items)
         _check_positive("max_bytes", max_bytes)
+        check_moment(due_by, "due_by")
         backoff = Backoff(self._clock, self._rng, timeout)
-        return await retry_transient(lambda seconds: self._list(max_items, max_bytes, seconds), backoff)
+        return await retry_transient(
+            lambda seconds: self._list(max_items, max_bytes, due_by, without, seconds), backoff
+        )
 
     async def list_all(self) -> Listing:
         """All items in the set, also those that are not due yet. For tests and tools: it has no bound.
@@ -260,11 +273,20 @@ class DSSet:
             )
         transaction._add_write_pbs([protos.wrap_write(write) for write in writes])
 
-    async def _list(self, max_items: int, max_bytes: int, timeout: float) -> Listing:
+    async def _list(
+        self,
+        max_items: int,
+        max_bytes: int,
+        due_by: datetime | None,
+        without: Collection[str],
+        timeout: float,
+    ) -> Listing:
         items: builtins.list[ListedItem] = []
         size = seen = 0
         read_time = None
-        responses = self._run(documents.microseconds(self._clock.now()), max_items, None, timeout)
+        now = self._clock.now()
+        limit = min(max_items + len(without), _MAX_INT32)
+        responses = self._run(documents.microseconds(max(now, due_by or now)), limit, None, timeout)
         try:
             async for response in responses:
                 read_time = documents.moment(response.read_time)
@@ -272,6 +294,10 @@ class DSSet:
                     continue
                 seen += 1
                 item = documents.decode(response.document)
+                if item.id in without:
+                    continue
+                if len(items) == max_items:
+                    return Listing(tuple(items), read_time, complete=False)
                 size += len(item.value)
                 if items and size > max_bytes:
                     return Listing(tuple(items), read_time, complete=False)
@@ -281,7 +307,7 @@ class DSSet:
         finally:
             await responses.aclose()  # type: ignore[attr-defined]
         assert read_time is not None, "a query answers with its read time at least"
-        return Listing(tuple(items), read_time, complete=seen < max_items)
+        return Listing(tuple(items), read_time, complete=seen < limit)
 
     async def _list_page(
         self, after: tuple[int, str] | None, timeout: float

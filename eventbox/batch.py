@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 
 from dsset import DSSet, Listing
 from dsset.clock import Clock
+from eventbox.batch_log import BatchOutcome, log_batch
 from eventbox.batch_scope import BatchScope
 from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
@@ -39,15 +41,17 @@ class BatchResult:
     post_process: tuple[PostProcessFn, ...] = ()
     skipped: bool = False
     prepared: bool = True
+    transitions: int = 0  # how many were committed
     quiet: bool = True  # nothing of it can have emitted: no side effect and no callback
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one batch may take."""
+    """How much one batch may take, and which events: those due by the clock, or by `as_of` where that is later."""
 
     max_events: int
     max_bytes: int
+    as_of: datetime | None = None
 
 
 class Batch(Generic[S]):
@@ -74,19 +78,37 @@ class Batch(Generic[S]):
         self._concurrency: Concurrency = concurrency
         self._telemetry = telemetry
         self._source = f"{type(processor).__name__}.prepare_mutation"
+        self._listed = 0
 
     async def run(self, bounds: Bounds, *, skip_if_empty: bool = False) -> BatchResult:
         """Run it; with `skip_if_empty`, nothing is prepared where nothing is outstanding."""
-        with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
-            try:
-                return await self._run(bounds, skip_if_empty, span)
-            except ContentionError:
-                self._telemetry.contended(self._recipient)
-                raise
+        began = self._clock.monotonic()
+        outcome: BatchOutcome = "failed"
+        result: BatchResult | None = None
+        try:
+            with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
+                result = await self._run(bounds, skip_if_empty, span)
+                outcome = "done" if result.removed or result.transitions else "idle"
+                return result
+        except ContentionError:
+            outcome = "contended"
+            self._telemetry.contended(self._recipient)
+            raise
+        finally:
+            if result is None or result.prepared:
+                log_batch(
+                    self._recipient,
+                    outcome=outcome,
+                    seconds=self._clock.monotonic() - began,
+                    events=self._listed,
+                    removed=len(result.removed) if result is not None else 0,
+                    transitions=result.transitions if result is not None else 0,
+                )
 
     async def _run(self, bounds: Bounds, skip_if_empty: bool, span: Any) -> BatchResult:
         listing, (state, eversion) = await _both(self._list(bounds), self._processor.load_state())
         events = tuple(to_event(item) for item in listing.items)
+        self._listed = len(events)
         self._telemetry.listed(self._recipient, events, listing.read_time)
         if skip_if_empty and not events:
             return BatchResult(events, listing.complete, prepared=False)
@@ -123,12 +145,13 @@ class Batch(Generic[S]):
             garbage | consumed,
             tuple(one.post_process for one in committed if one.post_process is not None),
             skipped=len(committed) < len(todo.transitions),
+            transitions=len(committed),
             quiet=not any(one.side_effect or one.post_process for one in committed),
         )
 
     async def _list(self, bounds: Bounds) -> Listing:
         with self._telemetry.listing(self._recipient):
-            return await self._inbox.list(bounds.max_events, max_bytes=bounds.max_bytes)
+            return await self._inbox.list(bounds.max_events, max_bytes=bounds.max_bytes, due_by=bounds.as_of)
 
     async def _delete(self, garbage: Sequence[Event], listing: Listing) -> None:
         if garbage:

@@ -83,6 +83,11 @@ class EventBox:
         """The client that it was made with."""
         return self._client
 
+    @property
+    def clock(self) -> Clock:
+        """The clock that it goes by."""
+        return self._clock
+
     async def emit(
         self,
         value: bytes,
@@ -195,19 +200,33 @@ class EventBox:
         max_events: int = 1_000,
         max_batches: int | None = None,
         deadline: datetime | None = None,
+        as_of: datetime | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> DrainReport:
         """Run batch after batch while events are outstanding, and their callbacks after each commit.
 
         A callback that fails is logged and counted, and does not stop it. What ends it is in the report: nothing was
-        left, `max_batches` was reached, the next batch would, by the longest so far, end after `deadline`, a
-        concurrent writer won, or a batch moved nothing (the same events were skipped twice, or none was consumed).
+        left, `max_batches` was reached, the next batch would, by the longest so far, end after `deadline`, `stop` said
+        so, a concurrent writer won, or a batch moved nothing (the same events were skipped twice, or none was
+        consumed).
+
+        Args:
+            recipient, processor, max_events: as those of `process_batch`.
+            max_batches: at most so many batches.
+            deadline: when it has to have ended, by the box's clock (aware).
+            as_of: a server's time that has passed, such as the one that this run was scheduled for (aware). Events due
+                by then are taken also where the box's clock lags behind it.
+            stop: asked before each batch; once it says True no other batch is begun.
 
         Raises what `process_batch` does, but for ContentionError; what was committed before stands.
         """
-        bounds = _bounds(max_events, DEFAULT_MAX_BYTES)
+        check_moment(as_of, "as_of")
+        bounds = _bounds(max_events, DEFAULT_MAX_BYTES, as_of)
         if max_batches is not None:
             _check_positive("max_batches", max_batches)
         check_moment(deadline, "deadline")
+        if stop is not None and not callable(stop):
+            raise TypeError(f"stop must be a function that tells whether to stop, not {type(stop).__name__}")
         self._batch(recipient, processor)  # checks them before anything is done
         return await drain(
             lambda: self._batch(recipient, processor),
@@ -215,6 +234,7 @@ class EventBox:
             recipient=recipient,
             max_batches=max_batches,
             deadline=deadline,
+            stop=stop,
             clock=self._clock,
             telemetry=self._telemetry,
         )
@@ -303,10 +323,10 @@ class EventBox:
             raise ValueError(f"the transaction is on {theirs}, but this EventBox's client speaks to {ours}")
 
 
-def _bounds(max_events: int, max_bytes: int) -> Bounds:
+def _bounds(max_events: int, max_bytes: int, as_of: datetime | None = None) -> Bounds:
     _check_positive("max_events", max_events)
     _check_positive("max_bytes", max_bytes)
-    return Bounds(max_events, max_bytes)
+    return Bounds(max_events, max_bytes, as_of)
 
 
 def _check_positive(name: str, value: object) -> None:

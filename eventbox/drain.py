@@ -24,7 +24,7 @@ class DrainReport:
 
     `batches` counts the batches that were prepared, `events` the events that they consumed or deleted as garbage.
     `contended` tells that a concurrent writer won, which ended the drain. `drained` is True where nothing that was due
-    was left; False after a bound, contention, or a batch that moved nothing.
+    was left; False after a bound, a stop, contention, or a batch that moved nothing.
     """
 
     batches: int
@@ -40,6 +40,7 @@ async def drain(
     recipient: Recipient,
     max_batches: int | None,
     deadline: datetime | None,
+    stop: Callable[[], bool] | None,
     clock: Clock,
     telemetry: Telemetry,
 ) -> DrainReport:
@@ -52,6 +53,8 @@ async def drain(
         return DrainReport(batches, events, contended, drained)
 
     while max_batches is None or batches < max_batches:
+        if stop is not None and stop():
+            return report()
         began = clock.now()
         # a batch is not begun that would, by the longest one so far, end too late
         if deadline is not None and began + longest > deadline:

@@ -18,6 +18,7 @@ from eventbox import (
     NewEvent,
     Recipient,
     SkipTransition,
+    SystemClock,
     Transaction,
     Transition,
 )
@@ -164,6 +165,39 @@ async def test_it_begins_no_batch_that_would_end_after_the_deadline(
     assert report == DrainReport(0, 0, contended=False, drained=False)
 
 
+async def test_a_stop_ends_it_between_batches(box: EventBox, to: Recipient) -> None:
+    await fill(box, to, 30)
+    processor = Recording(to)
+    report = await box.drain(to, processor, max_events=10, stop=lambda: len(processor.batches) == 2)
+    assert report == DrainReport(2, 20, contended=False, drained=False)
+    assert await box.drain(to, processor, stop=lambda: True) == DrainReport(
+        0, 0, contended=False, drained=False
+    )
+
+
+async def test_a_clock_that_lags_does_not_hide_what_is_due_by_the_servers_time(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lagging = ManualClock(clock.now() - timedelta(seconds=30))
+    box, to = EventBox(local_client, clock=lagging), Recipient(local_client.document("a/1"), "a")
+    due = clock.now() + timedelta(seconds=10)
+    await box.emit(b"", to, id="due", process_after=due)
+    processor = Recording(to)
+    assert (await box.drain(to, processor, as_of=due)).events == 0  # not by the server's time
+    clock.advance(timedelta(seconds=11))
+    lagging.advance(timedelta(seconds=11))
+    assert (await box.drain(to, processor)).events == 0
+    assert (await box.drain(to, processor, as_of=due - timedelta(seconds=1))).events == 0
+    assert (await box.drain(to, processor, as_of=due)).events == 1
+    await box.emit(b"", to, id="again", process_after=lagging.now())
+    assert (await box.drain(to, processor, as_of=due - timedelta(days=1))).events == 1  # the later counts
+
+
+async def test_a_box_tells_its_clock(local_client: AsyncClient, clock: ManualClock) -> None:
+    assert EventBox(local_client, clock=clock).clock is clock
+    assert isinstance(EventBox(local_client).clock, SystemClock)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -173,6 +207,9 @@ async def test_it_begins_no_batch_that_would_end_after_the_deadline(
         ({"max_batches": 1.5}, TypeError),
         ({"deadline": datetime(2030, 1, 1)}, ValueError),
         ({"deadline": 5}, TypeError),
+        ({"as_of": datetime(2030, 1, 1)}, ValueError),
+        ({"as_of": 5}, TypeError),
+        ({"stop": True}, TypeError),
     ],
 )
 async def test_bad_bounds_are_refused(box: EventBox, to: Recipient, arguments: Any, error: Any) -> None:
