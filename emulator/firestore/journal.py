@@ -1,31 +1,18 @@
 """The data folder: every commit, on disk before it is acknowledged.
 
-One SQLite file in WAL mode. A commit of ours is a transaction of its, so a process that is killed at any moment leaves
-whole commits behind, and every one that was acknowledged. WAL with `synchronous=NORMAL` does not wait for the disk at
-each commit: a power failure may take the last ones, a `kill -9` does not.
+A commit of ours is a transaction of SQLite's, so a process that is killed at any moment leaves whole commits behind,
+and every one that was acknowledged.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from grpc import StatusCode
-
+from emulator.data_file import DataFile, DataFormat
 from emulator.firestore.versions import Version
 from emulator.status import Status
-
-_FILE = "firestore.sqlite3"
-_APPLICATION_ID = 0x46495245  # "FIRE"
-_FORMAT = 1
-
-_RIVALS = 0.2
-"""Seconds to wait for the lock: two emulators that start at once must not both be refused."""
-
-_CHECKPOINT_PAGES = 4_000
-"""16 MB of log before it is copied into the file: fewer copies of the same pages, and of waits for the disk."""
 
 # rows in order of arrival, with an index of the names: a commit of many documents writes half the pages of a table
 # that is ordered by name, and documents of more than 1 KB keep together
@@ -36,6 +23,14 @@ CREATE TABLE document (
 CREATE TABLE clock (last_us INTEGER NOT NULL);
 INSERT INTO clock VALUES (0);
 """
+
+_FORMAT = DataFormat(
+    file="firestore.sqlite3",
+    application_id=0x46495245,  # "FIRE"
+    version=1,
+    schema=_SCHEMA,
+    way_out="export the data with the version that wrote it, and import them here",
+)
 
 _PUT = (
     "INSERT INTO document VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
@@ -60,28 +55,8 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
-        folder = Path(folder)
-        self._path = folder / _FILE
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"the data folder {folder} cannot be used: it is a file")
-        if not create and not self._path.exists():
-            raise ValueError(f"there are no emulator's data in {folder}")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # the engine's own lock keeps threads apart
-            self._database = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=_RIVALS
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ValueError(f"the data folder {folder} cannot be used: {error}") from error
-        try:
-            self._open()
-        except sqlite3.Error as error:
-            self._database.close()
-            raise self._unusable(error) from error
-        except ValueError:
-            self._database.close()
-            raise
+        self._file = DataFile(folder, _FORMAT, create=create)
+        self._database = self._file.database
 
     def load(self, *, ordered: bool = False) -> Iterator[Row]:
         """Each document, where `ordered` in the order of the names' characters.
@@ -93,7 +68,7 @@ class Journal:
         try:
             yield from self._database.execute(f"{query} ORDER BY name" if ordered else query)
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise self._file.unusable(error) from error
 
     def count(self) -> int:
         """How many documents there are; a ValueError as from `load`."""
@@ -123,7 +98,7 @@ class Journal:
                 self._database.execute(_PUT, _row(versions[0]))  # is a transaction by itself
                 return
             put = [_row(version) for version in versions if version.data is not None]
-            with self._transaction():
+            with self._file.transaction():
                 self._database.executemany(_PUT, put)
                 self._database.executemany(_DELETE, [(one.name,) for one in versions if one.data is None])
                 if not put:
@@ -149,7 +124,7 @@ class Journal:
                 yield _row(version)
 
         try:
-            with self._transaction():
+            with self._file.transaction():
                 self._database.executemany(_PUT, rows())
                 self._database.execute(_SET_CLOCK, (time_us,))
         except sqlite3.Error as error:
@@ -163,7 +138,7 @@ class Journal:
             Status: as `record`.
         """
         try:
-            with self._transaction():
+            with self._file.transaction():
                 self._database.execute("DELETE FROM document")
                 self._database.execute(_SET_CLOCK, (time_us,))
         except sqlite3.Error as error:
@@ -171,71 +146,17 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._database.close()
-
-    def _open(self) -> None:
-        execute = self._database.execute
-        execute("PRAGMA locking_mode = EXCLUSIVE")
-        execute("BEGIN EXCLUSIVE")  # takes the folder, for as long as this connection lives
-        # nothing is written to a file before it is known to be ours
-        (application,) = execute("PRAGMA application_id").fetchone()
-        (found,) = execute("PRAGMA user_version").fetchone()
-        empty = execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-        execute("COMMIT")
-        if not empty and application != _APPLICATION_ID:
-            raise ValueError(f"{self._path} is not an emulator's data: take another folder")
-        if not empty and found != _FORMAT:
-            raise ValueError(
-                f"{self._path} has format {found}, and this emulator reads format {_FORMAT}: export the data with "
-                "the version that wrote it, and import them here"
-            )
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = NORMAL")
-        execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        if empty:
-            with self._transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    execute(statement)
-                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {_FORMAT}")
+        self._file.close()
 
     def _number(self, query: str) -> int:
         try:
             (number,) = self._database.execute(query).fetchone()
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise self._file.unusable(error) from error
         return int(number)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # some errors have rolled it back already
-                self._database.execute("ROLLBACK")
-            raise
-
-    def _unusable(self, error: sqlite3.Error) -> ValueError:
-        folder = self._path.parent
-        match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the rest tells more than matters here
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return ValueError(
-                    f"the data folder {folder} is in use by another emulator; stop it, or take another folder"
-                )
-            case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
-                return ValueError(f"{self._path} is not an emulator's data, or is damaged: {error}")
-        return ValueError(f"the data folder {folder} cannot be used: {error}")
-
     def _failed(self, error: sqlite3.Error) -> Status:
-        code = getattr(error, "sqlite_errorcode", 0)
-        # a file that may not grow, by a quota or a limit of the process, is a failed write to SQLite
-        no_room = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
-        return Status(
-            StatusCode.RESOURCE_EXHAUSTED if no_room else StatusCode.INTERNAL,
-            f"The commit could not be written to {self._path}: {str(error).rstrip('.')}.",
-        )
+        return self._file.failed("The commit", error)
 
 
 def _row(version: Version) -> Row:
