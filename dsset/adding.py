@@ -35,7 +35,8 @@ _GRAIN = timedelta(milliseconds=1)
 
 _PARALLEL = 4
 _CODES = {code.value[0]: code for code in StatusCode}
-_LOOK_AT = ("token", "due")
+LOOK_AT = ("token", "due")
+"""The fields that tell what lies there."""
 
 
 class _Next(Enum):
@@ -54,6 +55,11 @@ class Adding:
     next: _Next = _Next.CREATE
     version: Any = None  # of the tombstone to revive
     outcome: bool | GoogleAPICallError | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether what lies there has to be looked at next."""
+        return self.next is _Next.LOOK
 
     def finish(self, outcome: bool | GoogleAPICallError) -> None:
         self.next, self.outcome = _Next.DONE, outcome
@@ -170,7 +176,7 @@ async def _look(
     names = [one.name for one in looking]
     try:
         responses = await retry_transient(
-            lambda timeout: wire.batch_get(names, mask=_LOOK_AT, timeout=timeout), backoff
+            lambda timeout: wire.batch_get(names, mask=LOOK_AT, timeout=timeout), backoff
         )
     except GoogleAPICallError as error:
         for one in looking:

@@ -16,6 +16,7 @@ from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
 from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
+from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
 from dsset.items import Item, ListedItem, Listing, check_id, check_item, check_moment, check_timeout
@@ -144,6 +145,34 @@ class DSSet:
                     errors[position], results[position] = failed[item.id], None
             raise AddError(results, errors) from next(iter(errors.values()))
         return [bool(result) for result in results]
+
+    async def add_with(
+        self, item: Item, others: Sequence[protos.Write], *, timeout: timedelta = TIMEOUT
+    ) -> Added:
+        """Add an item and carry out other writes in one commit; whether the item was new, and when that was.
+
+        Where it is a duplicate, as for `add` outside a transaction, nothing is done. The other writes bear no
+        preconditions, and are to other documents.
+
+        Raises:
+            TypeError, ValueError: the item breaks a rule (see `Item`); nothing was sent.
+            GoogleAPICallError: it could not be added, or nobody knows; nothing, or all of it, was done.
+
+        Cost: 1 RPC, 1 write for the item and those of the others. A duplicate costs 2 RPCs, 1 read and no write.
+        """
+        check_item(item)
+        check_timeout(timeout)
+        return await add_together(
+            Wire.of(self._client),
+            self._document_name(item.id),
+            item,
+            self._rng.randbytes(16),
+            others,
+            tombstones_delay=self._tombstones_delay,
+            clock=self._clock,
+            rng=self._rng,
+            timeout=timeout,
+        )
 
     async def list(
         self,

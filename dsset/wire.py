@@ -2,7 +2,7 @@
 
 The channel bears the client's credentials, endpoint, options and interceptors; the metadata is what google's own
 layers send. Nothing is retried here: a caller knows which of its RPCs are harmless to repeat. Errors are those of
-google.api_core, as its high-level client raises them.
+google.api_core, as its high-level client raises them. The times in the answers are heard by `ServerTime`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from google.protobuf import empty_pb2
 
 from dsset import protos
+from dsset.server_time import Hearing
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 
@@ -34,6 +35,7 @@ class Wire:
     def __init__(self, client: AsyncClient) -> None:
         channel = client._firestore_api.transport.grpc_channel
         self.database: str = client._database_string
+        self._hearing = Hearing.of(client)
         info = getattr(client, "_client_info", None)
         header = routing_header.to_grpc_metadata((("database", self.database),))
         self._metadata: tuple[tuple[str, str], ...] = (
@@ -70,12 +72,19 @@ class Wire:
     ) -> Any:
         """Apply `writes` in order, all or none; the CommitResponse."""
         request = protos.CommitRequest(database=self.database, writes=writes, transaction=transaction)
-        return await self._call(self._commit, request, timeout)
+        response = await self._call(self._commit, request, timeout)
+        self._hearing.hear(response.commit_time)
+        return response
 
     async def batch_write(self, writes: Iterable[Any], *, timeout: float = UNARY_TIMEOUT) -> Any:
         """Apply each of at most 500 writes by itself; the BatchWriteResponse, with a status for each."""
         request = protos.BatchWriteRequest(database=self.database, writes=writes)
-        return await self._call(self._batch_write, request, timeout)
+        response = await self._call(self._batch_write, request, timeout)
+        times = (
+            result.update_time for result in response.write_results
+        )  # each write has a commit of its own
+        self._hearing.hear(max(times, key=_order, default=protos.Timestamp()))
+        return response
 
     async def begin(self, options: Any, *, timeout: float = UNARY_TIMEOUT) -> bytes:
         """Begin a transaction by an RPC of its own; the transaction's ID."""
@@ -137,13 +146,21 @@ class Wire:
 
     async def _read(self, stub: Any, request: Any, timeout: float) -> AsyncIterator[Any]:
         call = stub(request, metadata=self._metadata, timeout=timeout)
+        heard = False
         try:
             async for response in call:
+                if not heard and response.HasField("read_time"):
+                    self._hearing.hear(response.read_time)
+                    heard = True
                 yield response
         except grpc.RpcError as error:
             raise exceptions.from_grpc_error(error) from error
         finally:
             call.cancel()  # changes nothing once the stream has ended
+
+
+def _order(timestamp: Any) -> tuple[int, int]:
+    return timestamp.seconds, timestamp.nanos
 
 
 def _unary(channel: Any, rpc: str, request: Any, response: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
@@ -16,9 +16,10 @@ from dsset import DSSet
 from dsset.clock import Clock, SystemClock
 from dsset.dsset import DEFAULT_MAX_BYTES, TIMEOUT
 from dsset.items import check_moment
+from dsset.server_time import ServerTime
 from eventbox.batch import Batch, Bounds
 from eventbox.drain import DrainReport, drain
-from eventbox.emitting import emit_items, to_items
+from eventbox.emitting import emit_items, emit_with, to_items
 from eventbox.events import Event, NewEvent, Receipt
 from eventbox.inbox import inbox_of, to_event
 from eventbox.processor import PostProcessFn, Processor
@@ -77,6 +78,8 @@ class EventBox:
         self._concurrency: Concurrency = concurrency
         self._rng = rng or SystemRandom()
         self._telemetry = Telemetry(self._clock, meter_provider, tracer_provider)
+        self._providers = (meter_provider, tracer_provider)
+        self._server_time = ServerTime.of(client, self._clock)  # from now on it hears what is answered
 
     @property
     def client(self) -> AsyncClient:
@@ -279,6 +282,14 @@ class EventBox:
             concurrency=concurrency or self._concurrency,
             attempts=attempts,
         )
+
+    async def _emit_with(
+        self, event: NewEvent, to: Recipient, others: Sequence[Any], *, timeout: timedelta
+    ) -> tuple[Receipt, datetime | None]:
+        """`emit` outside a transaction, in one commit with other writes; the receipt, and the commit's time."""
+        self._check_recipient(to)
+        (item,) = to_items([event], self._rng)
+        return await emit_with(item, others, to, self._inbox(to), timeout=timeout, telemetry=self._telemetry)
 
     def _batch(self, recipient: Recipient, processor: Processor[S]) -> Batch[S]:
         self._check_recipient(recipient)

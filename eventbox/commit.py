@@ -19,10 +19,11 @@ from google.api_core.exceptions import (
 )
 from grpc import StatusCode
 
+from dsset.documents import moment
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.errors import ContentionError, UnknownOutcomeError
-from eventbox.transaction import COMMITTING, Transaction
+from eventbox.transaction import COMMITTING, Gathered, GatherFn, Transaction
 
 logger = logging.getLogger("eventbox")
 
@@ -86,6 +87,8 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
     except BaseException:  # cancelled: whatever becomes of the commit, its locks must not stay
         await transaction._end("abandoned")
         raise
+    if response is not None:
+        transaction.commit_time = moment(response.commit_time)
     await transaction._end("committed")
     await _run_callbacks(transaction)
     return response
@@ -157,9 +160,16 @@ async def _hold(transaction: Transaction, expectations: list[Any]) -> bool:
 
 
 async def _run_callbacks(transaction: Transaction) -> None:
+    gathered: set[GatherFn] = set()
     for callback in transaction._on_commit:
         try:
-            result = callback()
+            if not isinstance(callback, Gathered):
+                result = callback()
+            elif callback.fn not in gathered:
+                gathered.add(callback.fn)
+                result = callback.fn(transaction, transaction._gathered(callback.fn))
+            else:
+                continue
             if inspect.isawaitable(result):
                 await result
         except Exception:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
+from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import AddError, DSSet
@@ -64,3 +66,24 @@ async def emit_items(
             raise EmitError(str(to), written, error.errors) from error.__cause__
         telemetry.sent(to, sum(new))
         return [Receipt(item.id, not was_new) for item, was_new in zip(items, new, strict=True)]
+
+
+async def emit_with(
+    item: Item,
+    others: Sequence[Any],
+    to: Recipient,
+    inbox: DSSet,
+    *,
+    timeout: timedelta,
+    telemetry: Telemetry,
+) -> tuple[Receipt, datetime | None]:
+    """Write the item and carry out other writes in one commit; its receipt, and the commit's time where it is known."""
+    with telemetry.emitting(to) as traceparent:
+        if traceparent is not None:
+            item = replace(item, metadata={"traceparent": traceparent})
+        try:
+            added = await inbox.add_with(item, others, timeout=timeout)
+        except GoogleAPICallError as error:
+            raise EmitError(str(to), [], {0: error}) from error
+        telemetry.sent(to, int(added.new))
+        return Receipt(item.id, not added.new), added.commit_time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
 
@@ -26,6 +27,8 @@ from eventbox.staging import Staging
 Concurrency: TypeAlias = Literal["optimistic", "pessimistic"]
 OnCommitFn: TypeAlias = Callable[[], Awaitable[None] | None]
 
+GatherFn: TypeAlias = Callable[["Transaction", list[Any]], Awaitable[None]]
+
 COMMITTING = "sent to be committed"
 
 _READ_TIMEOUT = timedelta(minutes=1)
@@ -39,6 +42,14 @@ _MODES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Something that is handled together with all others of the same function, once the transaction has committed."""
+
+    fn: GatherFn
+    item: Any
+
+
 class Transaction(AsyncTransaction):  # type: ignore[misc]
     """A transaction, to be used wherever google's client takes one.
 
@@ -48,6 +59,9 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
     It costs no round trip of its own: it begins with its first read, and not at all where nothing is read; then its
     writes are one atomic commit all the same. It may be read at any time, also after writes: reads show the database
     as it was, never the transaction's own writes.
+
+    Once it has committed, `commit_time` is the server's time of that; None where it had nothing to send, or where the
+    answer was lost.
 
     You get one from `EventBox.run_in_transaction` or in a side effect, and whoever made it commits it. Act through it
     alone: the code around it may be run again.
@@ -76,7 +90,8 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         self._server_id = b""
         self._begin_lock = asyncio.Lock()
         self._staging = Staging()
-        self._on_commit: list[OnCommitFn] = []
+        self._on_commit: list[OnCommitFn | Gathered] = []
+        self.commit_time: datetime | None = None
         self._aborted: Aborted | None = None
         self._ended = ""
         LazyBeginApi.before(client).register(self)
@@ -153,6 +168,15 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
     def _verify(self, name: str, version: Any | None) -> None:
         """Let the commit fail unless the document is still at this update time (None: does not exist)."""
         self._staging.verify(name, version)
+
+    def _gather(self, fn: GatherFn, item: Any) -> None:
+        """Call `fn` with this transaction and all items gathered for it, in place of the first one's callback."""
+        self._require_open()
+        self._on_commit.append(Gathered(fn, item))
+
+    def _gathered(self, fn: GatherFn) -> list[Any]:
+        """The items gathered for `fn` so far, without those that were taken back."""
+        return [one.item for one in self._on_commit if isinstance(one, Gathered) and one.fn == fn]
 
     @contextmanager
     def _savepoint(self) -> Iterator[Callable[[], None]]:
