@@ -36,7 +36,7 @@ MAX_LINKS = 128
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def _version() -> str:
+def library_version() -> str:
     try:
         return version("eventbox")
     except PackageNotFoundError:  # pragma: no cover - run from a source tree that is not installed
@@ -53,8 +53,8 @@ class Telemetry:
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
         self._clock = clock
-        meter = metrics.get_meter("eventbox", _version(), meter_provider=meter_provider)
-        self._tracer = trace.get_tracer("eventbox", _version(), tracer_provider=tracer_provider)
+        meter = metrics.get_meter("eventbox", library_version(), meter_provider=meter_provider)
+        self._tracer = trace.get_tracer("eventbox", library_version(), tracer_provider=tracer_provider)
         self._sent = meter.create_counter("eventbox.sent", "{event}", "Events that an emit added")
         self._removed = meter.create_counter(
             "eventbox.removed", "{event}", "Events that were consumed or were garbage"
