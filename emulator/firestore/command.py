@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import signal
-import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
+from emulator.command_loop import CommandLoop
 from emulator.firestore.control import Control, NoSuchFaultError, UnmovableClockError
 from emulator.firestore.emulator import Emulator
-
-_MAX_LINE = 2**24  # bytes of a command
 
 
 async def run(emulator: Emulator, address: str, control_address: str | None, *, control_stdio: bool) -> None:
@@ -22,13 +18,7 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
     Raises:
         OSError: an address cannot be bound.
     """
-    # documents stay: to look through all of them for garbage again and again costs more than it finds
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    loop = CommandLoop()
     async with AsyncExitStack() as stack:
         bound = await stack.enter_async_context(emulator.serving(address))
         url = None
@@ -37,11 +27,7 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
         print(f"export FIRESTORE_EMULATOR_HOST={bound}", flush=True)
         if url is not None:
             print(f"control: {url}", flush=True)
-        if control_stdio:
-            reader = asyncio.StreamReader(limit=_MAX_LINE)
-            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-            commands = asyncio.create_task(_obey(Control(emulator), reader, stop))
-        else:
+        if not control_stdio:
             folder = emulator.data_dir
             kept = "in memory" if folder is None else f"in {folder.absolute()}"
             print(
@@ -49,12 +35,9 @@ async def run(emulator: Emulator, address: str, control_address: str | None, *, 
                 "Ctrl-C ends it.",
                 flush=True,
             )
-            commands = None
         ticking = asyncio.create_task(_tick(emulator))
-        await stop.wait()
+        await loop.run(partial(_answer, Control(emulator)) if control_stdio else None)
         ticking.cancel()
-        if commands is not None:
-            commands.cancel()
 
 
 async def _tick(emulator: Emulator) -> None:
@@ -64,17 +47,8 @@ async def _tick(emulator: Emulator) -> None:
         emulator.tick()
 
 
-async def _obey(control: Control, reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
-    """Answer each command on standard input by a line of JSON; stop when the other side has gone."""
-    while line := await reader.readline():
-        print(json.dumps(_answer(control, line.decode())), flush=True)
-    stop.set()
-
-
-def _answer(control: Control, line: str) -> Any:
-    command, _, content = line.strip().partition(" ")
+def _answer(control: Control, command: str, arguments: Any) -> Any:
     try:
-        arguments = json.loads(content) if content else {}
         match command:
             case "counts":
                 return control.counts()
@@ -94,8 +68,6 @@ def _answer(control: Control, line: str) -> Any:
                 return control.clock()
             case "advance":
                 return control.advance(arguments["seconds"])
-    except (ValueError, NoSuchFaultError, UnmovableClockError) as error:
-        return {"refused": str(error)}
-    except (KeyError, TypeError):
-        return {"refused": f"{command} cannot be done with {content!r}"}
-    return {"refused": f"unknown command {command!r}"}
+    except (NoSuchFaultError, UnmovableClockError) as error:
+        raise ValueError(str(error)) from error
+    raise ValueError(f"unknown command {command!r}")
