@@ -22,6 +22,19 @@ MAX_DIMENSIONS = 2_048
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of a Timestamp."""
 
+_ALWAYS_FINE = frozenset(
+    {
+        "null_value",
+        "boolean_value",
+        "integer_value",
+        "double_value",
+        "string_value",
+        "bytes_value",
+        "reference_value",
+    }
+)
+"""The kinds of values that nothing can be wrong with but their size."""
+
 _SURELY_SMALL = MAX_DOCUMENT_BYTES // 4
 """A document whose encoding has fewer bytes cannot be over the limit: the reckoning never triples it."""
 
@@ -110,7 +123,8 @@ def _check_fields(fields: Any, depth: int) -> None:
             raise _invalid(f"The property.name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
         if name.startswith("__") and RESERVED.fullmatch(name):
             raise _invalid(f"field name {name} is reserved")
-        _check_value(value, depth)
+        if value.WhichOneof("value_type") not in _ALWAYS_FINE:
+            _check_value(value, depth)
 
 
 def _check_value(value: Any, depth: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from functools import lru_cache
 from typing import Any
 
 NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = (
@@ -60,7 +61,14 @@ def sort_key(value: Any) -> bytes:
 
 def name_key(name: str) -> bytes:
     """The key of a document's name: names compare by their segments."""
-    return REFERENCE + b"".join(map(_segment, name.split("/"))) + _END
+    parent, slash, last = name.rpartition("/")
+    return (_path_key(parent) if slash else REFERENCE) + _segment(last) + _END
+
+
+@lru_cache(maxsize=4_096)
+def _path_key(path: str) -> bytes:
+    """What the keys of all names below a path begin with; many documents have the same."""
+    return REFERENCE + b"".join(map(_segment, path.split("/")))
 
 
 def invert(key: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from emulator.firestore import protos
@@ -67,10 +68,9 @@ def new_version(name: str, body: bytes, created_us: int, time_us: int, message: 
     A `message` is taken over, and gets the times.
     """
     if message is not None:
-        message.create_time.CopyFrom(timestamp(created_us))
-        message.update_time.CopyFrom(timestamp(time_us))
-    updated = timestamp(time_us).SerializeToString()
-    created = updated if created_us == time_us else timestamp(created_us).SerializeToString()
+        message.create_time.CopyFrom(_shared(created_us)[0])
+        message.update_time.CopyFrom(_shared(time_us)[0])
+    created, updated = _shared(created_us)[1], _shared(time_us)[1]
     times = b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
     return Version(name, body + times, created_us, time_us, message)
 
@@ -79,6 +79,13 @@ def timestamp(us: int) -> Any:
     """The Timestamp of microseconds since the epoch."""
     seconds, micros = divmod(us, 1_000_000)
     return protos.Timestamp(seconds=seconds, nanos=micros * 1_000)
+
+
+@lru_cache(maxsize=64)
+def _shared(us: int) -> tuple[Any, bytes]:
+    """A Timestamp that nobody changes, and its encoding: all that one commit writes has the same."""
+    moment = timestamp(us)
+    return moment, moment.SerializeToString()
 
 
 def microseconds(timestamp: Any) -> int:
