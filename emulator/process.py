@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from emulator.child_process import ChildProcess
+from emulator.fault_json import fault_from_json, fault_to_json
 from emulator.firestore.counts import Counts
-from emulator.firestore.fault_json import fault_from_json, fault_to_json
 from emulator.firestore.faults import Fault
 
 _ADDRESS = "export FIRESTORE_EMULATOR_HOST="
@@ -85,7 +85,7 @@ class EmulatorProcess(ChildProcess):
         found = {}
         for one in (await self._do("faults"))["faults"]:
             id, one["times"] = one.pop("id"), one.pop("remaining")
-            found[id] = fault_from_json(one)
+            found[id] = fault_from_json(one, Fault)
         return found
 
     async def remove_fault(self, id: int) -> None:

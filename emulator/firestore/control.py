@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emulator.fault_json import fault_from_json, fault_to_json, seconds
 from emulator.faults import PendingFault
 from emulator.firestore.counts import Counts
-from emulator.firestore.fault_json import fault_from_json, fault_to_json, seconds
 from emulator.firestore.faults import Fault
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Control:
 
     def add_fault(self, fault: Any) -> Json:
         """Order a fault; as `faults` tells of it."""
-        return _pending_to_json(self._emulator.faults.add(fault_from_json(fault)))
+        return _pending_to_json(self._emulator.faults.add(fault_from_json(fault, Fault)))
 
     def faults(self) -> Json:
         """`faults`: those that are still to happen, in order, each with its `id` and how often it `remaining`ly is."""

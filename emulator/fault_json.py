@@ -1,4 +1,4 @@
-"""Faults as JSON, for tests in other languages: the fields of `Fault`, durations in seconds.
+"""Faults as JSON, for tests in other languages and processes: the fields of a `Fault`, durations in seconds.
 
 {"rpc": "Commit", "error": "UNAVAILABLE", "when": "after", "times": 3}
 {"path": "orders/*", "times": null, "latency": {"distribution": "uniform", "low": 0.01, "high": 0.2}}
@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from emulator.fault_latency import Latency
-from emulator.firestore.faults import Fault
+from emulator.faults import AnyFault
 
-_FIELDS = [field.name for field in fields(Fault)]
+F = TypeVar("F", bound=AnyFault)
+
 _DISTRIBUTIONS: dict[str, tuple[Callable[..., Latency], tuple[str, ...]]] = {
     "uniform": (Latency.uniform, ("low", "high")),
     "exponential": (Latency.exponential, ("mean",)),
@@ -24,29 +25,30 @@ _DISTRIBUTIONS: dict[str, tuple[Callable[..., Latency], tuple[str, ...]]] = {
 }
 
 
-def fault_from_json(content: Any) -> Fault:
-    """The fault.
+def fault_from_json(content: Any, fault_class: type[F]) -> F:
+    """The fault, which is one of an emulator's own class.
 
     Raises:
         ValueError: it is none; the message says what is wrong about it.
     """
+    names = _fields(fault_class)
     if not isinstance(content, dict):
-        raise ValueError(f"a fault must be an object with some of {', '.join(_FIELDS)}, not {content!r}")
+        raise ValueError(f"a fault must be an object with some of {', '.join(names)}, not {content!r}")
     for name in content:
-        if name not in _FIELDS:
-            raise ValueError(f"a fault has no {name!r}; it has {', '.join(_FIELDS)}")
+        if name not in names:
+            raise ValueError(f"a fault has no {name!r}; it has {', '.join(names)}")
     arguments = dict(content)
     if "latency" in arguments:
         arguments["latency"] = _latency(arguments["latency"])
     try:
-        return Fault(**arguments)
+        return fault_class(**arguments)
     except TypeError as error:
         raise ValueError(str(error)) from error
 
 
-def fault_to_json(fault: Fault) -> dict[str, Any]:
+def fault_to_json(fault: AnyFault) -> dict[str, Any]:
     """The object that `fault_from_json` takes."""
-    content = {name: getattr(fault, name) for name in _FIELDS}
+    content = {name: getattr(fault, name) for name in _fields(type(fault))}
     latency = fault.latency
     if isinstance(latency, Latency):
         content["latency"] = {"distribution": latency.distribution, **latency.parameters}
@@ -72,6 +74,10 @@ def seconds(name: str, number: Any) -> timedelta:
         return timedelta(seconds=number)
     except OverflowError:
         raise ValueError(f"{name} must be a duration of some use, not {number!r} seconds") from None
+
+
+def _fields(fault_class: Any) -> list[str]:
+    return [field.name for field in fields(fault_class)]
 
 
 def _latency(content: Any) -> timedelta | Latency:
