@@ -30,6 +30,9 @@ logger = logging.getLogger("eventbox")
 TIMEOUT = timedelta(minutes=1)
 """How long it is tried to find out what became of a commit."""
 
+_EVIDENCE_TIMEOUT = timedelta(seconds=10)
+"""How long it is looked for what a commit leaves behind: the sweeper may have taken it away after a minute."""
+
 LOST = frozenset(
     {
         StatusCode.UNAVAILABLE,
@@ -121,6 +124,8 @@ async def _find_out(
                 outcome = await resolve()
         if outcome is Outcome.PENDING and aborted:
             outcome = Outcome.NEVER  # an aborted transaction will not be carried out any more
+    if outcome is Outcome.UNKNOWN and transaction._evidence:
+        outcome = await _look_for(transaction, transaction._evidence)
     if outcome is Outcome.DONE:
         return None
     await transaction._end("lost")
@@ -132,6 +137,23 @@ async def _find_out(
         f"the answer to a commit of {len(writes)} writes was lost, and nothing tells whether it was carried out; look "
         "at the documents that it writes before you try again"
     ) from lost
+
+
+async def _look_for(transaction: Transaction, evidence: str) -> Outcome:
+    """What the document tells that the commit alone can have made. Its absence tells nothing: it may be late."""
+    backoff = Backoff(transaction._clock, transaction._rng, _EVIDENCE_TIMEOUT)
+    wire = Wire.of(transaction._client)
+    while await backoff.wait():
+        try:
+            responses = await wire.batch_get(
+                [evidence], mask=_BARELY_ANYTHING, timeout=backoff.attempt_timeout
+            )
+        except GoogleAPICallError:
+            continue
+        if responses[evidence].WhichOneof("result") == "found":
+            transaction.commit_time = moment(responses[evidence].found.create_time)
+            return Outcome.DONE
+    return Outcome.UNKNOWN
 
 
 async def _refusal(transaction: Transaction, error: Exception) -> Exception:

@@ -48,6 +48,7 @@ class Gathered:
 
     fn: GatherFn
     item: Any
+    evidence: str = ""  # a document that exists only if the transaction has committed
 
 
 class Transaction(AsyncTransaction):  # type: ignore[misc]
@@ -169,10 +170,19 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         """Let the commit fail unless the document is still at this update time (None: does not exist)."""
         self._staging.verify(name, version)
 
-    def _gather(self, fn: GatherFn, item: Any) -> None:
-        """Call `fn` with this transaction and all items gathered for it, in place of the first one's callback."""
+    def _gather(self, fn: GatherFn, item: Any, *, evidence: str = "") -> None:
+        """Call `fn` with this transaction and all items gathered for it, in place of the first one's callback.
+
+        `evidence` names a document that this transaction alone can make: where it is found, the commit was done.
+        """
         self._require_open()
-        self._on_commit.append(Gathered(fn, item))
+        self._on_commit.append(Gathered(fn, item, evidence))
+
+    @property
+    def _evidence(self) -> str:
+        """A document whose existence tells that the transaction has committed; empty where there is none."""
+        found = (one.evidence for one in self._on_commit if isinstance(one, Gathered) and one.evidence)
+        return next(found, "")
 
     def _gathered(self, fn: GatherFn) -> list[Any]:
         """The items gathered for `fn` so far, without those that were taken back."""
