@@ -65,7 +65,7 @@ class Placing:
 
         What fails is logged and left to the sweeper. A commit time that is not known is asked for: 1 read a wake-up.
         """
-        due = [one for one in reminders if placeable_at(one.eta_known) <= now]
+        due = [one for one in reminders if placeable_at(one.scheduled_for) <= now]
         times = {one.id: commit_time for one in due}
         if commit_time is None:
             times = await self._commit_times([one for one in due if one.is_wake_up]) | {
@@ -83,13 +83,21 @@ class Placing:
         else:
             await asyncio.gather(*map(place, left))
 
+    async def create(self, reminder: Reminder, commit_time: datetime | None, timeout: timedelta) -> None:
+        """Make sure of the task that a reminder is about; a wake-up needs the time of its commit.
+
+        Raises:
+            EnqueueError: Cloud Tasks did not take it, or nobody knows.
+        """
+        if reminder.is_wake_up:
+            assert commit_time is not None, "a wake-up has its second from its commit"
+            await self.wake(reminder.wake_up(commit_time), timeout)
+        else:
+            await self._creator.create(reminder.name, reminder.task, kind="task", timeout=timeout)
+
     async def _place_one(self, reminder: Reminder, commit_time: datetime | None) -> None:
         try:
-            if reminder.is_wake_up:
-                assert commit_time is not None
-                await self.wake(reminder.wake_up(commit_time), AFTER_COMMIT)
-            else:
-                await self._creator.create(reminder.name, reminder.task, kind="task", timeout=AFTER_COMMIT)
+            await self.create(reminder, commit_time, AFTER_COMMIT)
         except EnqueueError as error:
             level = logging.WARNING if error.transient else logging.ERROR
             logger.log(level, "a task of a commit is left to the sweeper: %s", error)

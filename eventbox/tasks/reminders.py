@@ -78,7 +78,7 @@ class Reminder:
         return bool(self.recipient)
 
     @property
-    def eta_known(self) -> datetime | None:
+    def scheduled_for(self) -> datetime | None:
         """What the task is scheduled for, as far as that was asked for."""
         if self.is_wake_up:
             return self.eta

@@ -348,7 +348,10 @@ class TaskQueue:
     def _remind_in(self, transaction: AsyncTransaction, reminder: Reminder) -> None:
         transaction._add_write_pbs([wrap_write(self._shelf.write(reminder))])
         if isinstance(transaction, Transaction):
-            transaction._gather(self._after_commit, reminder)
+            # one under a random ID is this transaction's own: should the answer be lost, it tells of the commit
+            own = reminder.is_wake_up or reminder.id == reminder.name
+            evidence = self._shelf.name(reminder.id) if own else ""
+            transaction._gather(self._after_commit, reminder, evidence=evidence)
 
     def _has_reminder_of(self, transaction: AsyncTransaction, wanted: Reminder) -> bool:
         """Whether the transaction wakes the same recipient for the same moment already."""
