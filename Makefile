@@ -28,7 +28,7 @@ $(SETUP): pyproject.toml
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv --clear "$(VENV)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --group dev
 	@touch "$(SETUP)"
 
 demo: $(SETUP)
@@ -39,7 +39,7 @@ test-fast: $(SETUP)
 
 test: $(SETUP)
 	@$(RUN) -m pytest --numprocesses 2 --cov --cov-report= $(TESTS)
-	@$(RUN) -m coverage report --skip-covered --omit "emulator/*,eventbox/demo/*,eventbox/cli/*,*/__main__.py" --fail-under 95
+	@$(RUN) -m coverage report --skip-covered --omit "emulator/*,eventbox/demo/*,eventbox/dev/*,eventbox/cli/*,*/__main__.py" --fail-under 95
 
 # a new lock may mean other versions
 $(NODE_SETUP): $(NODE_TESTS)/package.json $(NODE_TESTS)/package-lock.json

@@ -26,11 +26,11 @@ def run(path: Path) -> str:
 
 
 def test_the_readmes_example_is_the_one_in_the_folder() -> None:
-    assert python_blocks("README.md")[0] == (ROOT / "examples" / "orders.py").read_text()
+    assert python_blocks("README.md")[0] == (ROOT / "examples" / "quickstart.py").read_text()
 
 
-def test_the_orders_example_pays_each_delivery_once() -> None:
-    output = run(ROOT / "examples" / "orders.py")
+def test_the_quick_start_pays_each_delivery_once() -> None:
+    output = run(ROOT / "examples" / "quickstart.py")
     assert "Receipt(id='a', duplicate=True)" in output
     assert "'paid': 40" in output
 
@@ -46,6 +46,11 @@ def test_the_programs_of_a_page_run(page: str, tmp_path: Path) -> None:
 
 
 def test_the_links_of_the_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").rglob("README.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
