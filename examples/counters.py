@@ -1,4 +1,4 @@
-"""A worker in one file. Run it: `eventbox dev counters:app` in this folder, and `curl -X POST localhost:8000/counters/a/5`."""
+"""A worker in one file. Run it by `eventbox dev counters:app`; then: curl -X POST localhost:8000/counters/a/5"""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def show(order_id: Annotated[str, Path(pattern=ORDER_ID)]) -> dict[str, An
 
 @app.post("/webhooks/payment", status_code=202)
 async def payment(request: Request, x_signature: Annotated[str, Header()] = "") -> dict[str, bool]:
-    """Take note of a payment. The provider calls until it gets an answer, and its delivery ID tells which call it is."""
+    """Take note of a payment. The provider calls until it gets an answer; its delivery ID tells calls apart."""
     body = await request.body()
     expected = hmac.new(settings.webhook_secret, body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected.encode(), x_signature.encode()):
