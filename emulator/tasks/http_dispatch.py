@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any
 
 import aiohttp
 from grpc import StatusCode
@@ -14,6 +10,7 @@ from yarl import URL
 
 from emulator.clock import Clock, SystemClock
 from emulator.tasks.dispatch import Attempt, Delivery
+from emulator.tasks.retry_after import parse_retry_after
 
 _KEEP_ALIVE = 4.0
 """Seconds that an idle connection is kept: less than uvicorn's 5, which could close one as a task is being sent."""
@@ -21,8 +18,6 @@ _KEEP_ALIVE = 4.0
 _DNS_CACHE = 10  # s
 
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-_MAX_RETRY_AFTER = timedelta(days=31)  # a task lives no longer
 
 
 class HttpDispatcher:
@@ -78,7 +73,9 @@ class HttpDispatcher:
             if not response.content.at_eof():
                 async for _ in response.content.iter_any():
                     pass
-            return Attempt(response.status, retry_after=_retry_after(response.headers))
+            return Attempt(
+                response.status, retry_after=parse_retry_after(response.headers.get("Retry-After"))
+            )
 
     async def _send_by_the_clock(self, delivery: Delivery) -> Attempt:
         sending = asyncio.ensure_future(self._send(delivery))
@@ -102,19 +99,3 @@ class HttpDispatcher:
             auto_decompress=False,
         )
         return self._session
-
-
-def _retry_after(headers: Mapping[str, Any]) -> timedelta | None:
-    """What the answer asks for, in seconds or until a date; nothing where it cannot be understood."""
-    text = headers.get("Retry-After")
-    if text is None:
-        return None
-    try:
-        if text.strip().isdecimal():
-            wait = timedelta(seconds=min(int(text), 10**9))
-        else:
-            date = parsedate_to_datetime(text)
-            wait = (date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(wait, timedelta(0)), _MAX_RETRY_AFTER)
