@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random, SystemRandom
+from typing import Any
 
 from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
@@ -268,11 +269,15 @@ class DSSet:
             chosen[item_id] = item
         # a clock that lags must not let TTL take the tombstone early: the server's time is a lower bound
         expire_at = max(self._clock.now(), listing.read_time) + self._tombstones_delay
+        common = documents.tombstone_entries(token, expire_at)
         writes = [
-            protos.wrap_write(documents.pop(self._document_name(item_id), item, token, expire_at))
-            for item_id, item in chosen.items()
+            documents.pop(self._document_name(item_id), item, common) for item_id, item in chosen.items()
         ]
-        transaction._add_write_pbs(writes)
+        add_encoded = getattr(transaction, "_add_encoded_writes", None)
+        if add_encoded is not None:
+            add_encoded(writes)
+        else:
+            transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
 
     async def states(
         self, ids: Sequence[str], *, timeout: timedelta = TIMEOUT
@@ -312,31 +317,32 @@ class DSSet:
     ) -> Listing:
         items: builtins.list[ListedItem] = []
         size = seen = 0
-        read_time = None
+        last: Any = None
         now = self._clock.now()
         limit = min(max_items + len(without), _MAX_INT32)
         responses = self._run(documents.microseconds(max(now, due_by or now)), limit, None, timeout)
         try:
             async for response in responses:
-                read_time = documents.moment(response.read_time)
+                last = response
                 if not response.HasField("document"):
                     continue
                 seen += 1
                 item = documents.decode(response.document)
                 if item.id in without:
                     continue
-                if len(items) == max_items:
-                    return Listing(tuple(items), read_time, complete=False)
                 size += len(item.value)
-                if items and size > max_bytes:
-                    return Listing(tuple(items), read_time, complete=False)
+                if len(items) == max_items or (items and size > max_bytes):
+                    complete = False
+                    break
                 # by the server's time it may not be due yet, where our clock is ahead
-                if item.process_after is None or item.process_after <= read_time:
+                if item.process_after is None or item.process_after <= documents.moment(response.read_time):
                     items.append(item)
+            else:
+                complete = seen < limit
         finally:
             await responses.aclose()  # type: ignore[attr-defined]
-        assert read_time is not None, "a query answers with its read time at least"
-        return Listing(tuple(items), read_time, complete=seen < limit)
+        assert last is not None, "a query answers with its read time at least"
+        return Listing(tuple(items), documents.moment(last.read_time), complete)
 
     async def _list_page(
         self, after: tuple[int, str] | None, timeout: float

@@ -18,6 +18,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from google.protobuf import empty_pb2
 
 from dsset import protos
+from dsset.encoded_writes import commit_request
 from dsset.server_time import Hearing
 
 _SERVICE = "/google.firestore.v1.Firestore/"
@@ -43,7 +44,11 @@ class Wire:
             header,
             *([info.to_grpc_metadata()] if info is not None else []),
         )
-        self._commit = _unary(channel, "Commit", protos.CommitRequest, protos.CommitResponse)
+        self._commit = channel.unary_unary(
+            _SERVICE + "Commit",
+            request_serializer=None,  # its requests are encoded already
+            response_deserializer=protos.CommitResponse.FromString,
+        )
         self._batch_write = _unary(channel, "BatchWrite", protos.BatchWriteRequest, protos.BatchWriteResponse)
         self._begin = _unary(
             channel, "BeginTransaction", protos.BeginTransactionRequest, protos.BeginTransactionResponse
@@ -70,8 +75,8 @@ class Wire:
     async def commit(
         self, writes: Iterable[Any], *, transaction: bytes = b"", timeout: float = UNARY_TIMEOUT
     ) -> Any:
-        """Apply `writes` in order, all or none; the CommitResponse."""
-        request = protos.CommitRequest(database=self.database, writes=writes, transaction=transaction)
+        """Apply `writes` (messages, or encoded ones) in order, all or none; the CommitResponse."""
+        request = commit_request(self.database, writes, transaction)
         response = await self._call(self._commit, request, timeout)
         self._hearing.hear(response.commit_time)
         return response

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from dsset import protos
+from dsset.encoded_writes import EncodedWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,20 @@ class Staging:
 
     def __init__(self) -> None:
         self._writes: list[Any] = []
-        self._pops: list[Any] = []
+        self._pops: list[EncodedWrite] = []
         self._verified: dict[str, Expectation] = {}
         self._changes_verified: set[str] = set()
         self._popping = False
 
     def add(self, write: Any) -> None:
-        (self._pops if self._popping else self._writes).append(write)
+        self._writes.append(write)
+
+    def add_encoded(self, writes: Iterable[EncodedWrite]) -> None:
+        """Add a set's removals of items: the consumption of events, or some other set's, which is the user's own."""
+        if self._popping:
+            self._pops.extend(writes)
+        else:
+            self._writes.extend(write.message() for write in writes)
 
     @contextmanager
     def popping(self) -> Iterator[None]:
@@ -96,7 +104,7 @@ class Staging:
     @property
     def expectations(self) -> list[Expectation]:
         """Everything that we demand ourselves: where it no longer holds, somebody else was faster."""
-        popped = [Expectation(write.update.name, write.current_document.update_time) for write in self._pops]
+        popped = [Expectation(write.name, write.update_time) for write in self._pops]
         return [*self._verified.values(), *popped]
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dsset import protos
+from dsset.encoded_writes import EncodedWrite, replacement
 from eventbox.staging import Expectation, Staging, target
 
 NAME = "projects/p/databases/d/documents/a/1"
@@ -32,12 +33,28 @@ def at(time: Any = THEN) -> Any:
     return protos.Precondition(update_time=time)
 
 
+def popped(name: str) -> EncodedWrite:
+    return replacement(name, b"", THEN)
+
+
+def written(write: Any) -> str:
+    return write.name if isinstance(write, EncodedWrite) else target(write)
+
+
+def test_what_another_set_removes_is_the_users_own() -> None:
+    staging = Staging()
+    staging.add_encoded([popped(OTHER)])
+    assert staging.has_foreign_preconditions
+    assert staging.pops == 0
+    assert [target(write) for write in staging.writes()] == [OTHER]
+
+
 def test_pops_come_first_so_that_an_emit_of_the_same_id_meets_the_tombstone() -> None:
     staging = Staging()
     staging.add(update(OTHER))
     with staging.popping():
-        staging.add(update(current_document=at()))
-    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
+        staging.add_encoded([popped(NAME)])
+    assert [written(write) for write in staging.writes()] == [NAME, OTHER]
 
 
 def test_a_verified_document_that_nobody_writes_costs_a_write_that_changes_nothing() -> None:
@@ -95,7 +112,7 @@ def test_taking_back_removes_writes_and_pops_since_the_mark_and_keeps_what_is_ve
     mark = staging.mark()
     staging.add(update())
     with staging.popping():
-        staging.add(update("projects/p/databases/d/documents/a/3", current_document=at()))
+        staging.add_encoded([popped("projects/p/databases/d/documents/a/3")])
     staging.take_back(mark)
     assert [target(write) for write in staging.writes()] == [NAME, OTHER]
     assert staging.pops == 0
@@ -130,12 +147,12 @@ def test_a_verification_alone_does_not_make_a_resend_harmless() -> None:
 
 
 def test_a_pop_and_a_saved_state_make_a_resend_harmless() -> None:
-    popped, saved = Staging(), Staging()
-    with popped.popping():
-        popped.add(update(current_document=at()))
+    consuming, saved = Staging(), Staging()
+    with consuming.popping():
+        consuming.add_encoded([popped(NAME)])
     saved.verify(NAME, THEN)
     saved.change_verified(update())
-    assert popped.happens_once
+    assert consuming.happens_once
     assert saved.happens_once
 
 
@@ -144,7 +161,7 @@ def test_only_preconditions_of_the_users_own_writes_are_foreign() -> None:
     staging.verify(NAME, THEN)
     staging.change_verified(update())
     with staging.popping():
-        staging.add(update(OTHER, current_document=at()))
+        staging.add_encoded([popped(OTHER)])
     assert not staging.has_foreign_preconditions
     staging.add(update("projects/p/databases/d/documents/b/1", current_document=exists(True)))
     assert staging.has_foreign_preconditions
