@@ -12,6 +12,7 @@ import pytest
 import dsset
 import emulator.firestore
 import eventbox
+import eventbox.log
 import eventbox.testing
 
 ROOT = Path(eventbox.__file__).parents[1]
@@ -32,6 +33,14 @@ def test_dsset_exports_these_names() -> None:
     ]  # fmt: skip
 
 
+def test_the_log_exports_these_names() -> None:
+    assert eventbox.log.__all__ == [
+        "EventLog", "EventPersistence", "FollowerOverview", "LogEntry", "LogEvent", "LogOverview",
+        "MalformedEntryError", "NewLogEntry", "PairStatistics", "TransientEntries", "TrimmedError",
+        "filter_events_by_kind", "join_events",
+    ]  # fmt: skip
+
+
 def test_the_others_export_these_names() -> None:
     assert emulator.firestore.__all__ == [
         "Counts", "Emulator", "Fault", "Faults", "InvalidLine", "Latency", "PendingFault",
@@ -39,7 +48,7 @@ def test_the_others_export_these_names() -> None:
     assert eventbox.testing.__all__ == ["ManualClock"]
 
 
-@pytest.mark.parametrize("module", [dsset, eventbox, emulator.firestore, eventbox.testing])
+@pytest.mark.parametrize("module", [dsset, eventbox, eventbox.log, emulator.firestore, eventbox.testing])
 def test_every_exported_name_is_there_and_has_a_docstring(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]
         exported = getattr(module, name)

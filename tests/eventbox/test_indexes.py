@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from google.cloud.firestore import AsyncClient
 from dsset import DSSet, Item
 from emulator.firestore import Emulator
 from eventbox import EventBox, NewEvent, Recipient, Transaction
+from eventbox.log import EventLog, LogEntry
 from eventbox.testing import ManualClock
+from tests.eventbox.log.support import until
 from tests.eventbox.support import Recording
 
 INDEXES = Path(__file__).parents[2] / "firestore.indexes.json"
@@ -49,6 +52,29 @@ async def test_a_set_is_served_page_by_page(local_client: AsyncClient, clock: Ma
     await dsset.add([Item(f"{n}", b"x") for n in range(1_001)])
     assert len((await dsset.list_all()).items) == 1_001
     assert (await dsset.list(10)).complete is False
+
+
+async def test_a_log_is_served(local_client: AsyncClient, clock: ManualClock) -> None:
+    log = EventLog(EventBox(local_client, clock=clock), local_client.document("logs/main"))
+
+    async def handler(transaction: Transaction, entry: LogEntry) -> None: ...
+
+    for _ in range(3):
+        await log.append("a", b"x" * 40_000)
+        assert await log.order() == 1
+    ordering = asyncio.create_task(log.run_ordering())
+    await log.append("a", b"")
+
+    async def ordered() -> bool:
+        return await log.next_id() == 4
+
+    await until(ordered)
+    ordering.cancel()
+    assert len(await log.read(1)) == 3
+    await log.handle_events("f", handler, until_idle=True)
+    await log.handle_trimable_events("f", handler, until_idle=True)
+    assert await log.trim(min_id_age=1, min_age=timedelta(0), respect_cursors=True) == 4
+    assert [one.position for one in (await log.overview()).followers] == [4, 4]
 
 
 async def test_fields_that_no_query_asks_for_have_no_index(local_client: AsyncClient) -> None:

@@ -1,0 +1,198 @@
+"""Ordering: the eventbox processor that moves what was appended into the log, and how it is run without tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.firestore_v1.base_query import FieldFilter
+
+from dsset import documents
+from dsset.retry import Backoff, is_transient
+from eventbox.box import EventBox
+from eventbox.document_processor import DocumentProcessor
+from eventbox.errors import ContentionError, UnknownOutcomeError
+from eventbox.events import Event
+from eventbox.inbox import INBOX
+from eventbox.listening import listen
+from eventbox.log import entry_codec, segments
+from eventbox.log.entry import EventPersistence
+from eventbox.log.errors import MalformedEntryError
+from eventbox.log.head import Head
+from eventbox.log.in_process import LONG_PAST
+from eventbox.log.segments import Tail
+from eventbox.log.track import PERSISTENT, TRIMABLE
+from eventbox.processor import Mutation, Transition
+from eventbox.recipient import Recipient
+from eventbox.transaction import Transaction
+
+_log = logging.getLogger("eventbox.log")
+
+MAX_STEP_ENTRIES = 1_000
+MAX_STEP_BYTES = 4 * 1024 * 1024
+"""What a step takes up at most: an entry goes into two logs, and a commit holds 10 MiB."""
+
+
+class Ordering(DocumentProcessor[Head]):
+    """Moves the entries in a log's inbox into its segments, in the order of their ranks.
+
+    `taken` is how many entries the last batch took up, and `full` whether a bound may have left some behind.
+    """
+
+    def __init__(self, recipient: Recipient) -> None:
+        super().__init__(recipient, Head)
+        self.taken = 0
+        self.full = False
+
+    async def prepare_mutation(self, events: Sequence[Event], state: Head) -> Mutation[Head]:
+        """Lay the entries out behind the head.
+
+        Raises:
+            MalformedEntryError: an event is no entry.
+        """
+        chosen = _within_bounds(sorted(events, key=_rank))
+        self.taken = len(chosen)
+        self.full = len(chosen) < len(events) or len(events) >= MAX_STEP_ENTRIES
+        if not chosen:
+            return Mutation()
+        head, writes = self._append(state, chosen)
+
+        async def write_segments(transaction: Transaction) -> None:
+            for write in writes:
+                transaction._staging.add(write)
+
+        return Mutation([Transition(head, events=chosen, side_effect=write_segments)])
+
+    def _append(self, head: Head, events: Sequence[Event]) -> tuple[Head, list[Any]]:
+        """The head after these entries, and the writes to segments."""
+        logged_at = head.logged_at
+        everything: list[bytes] = []
+        persistent: list[bytes] = []
+        for event in events:
+            try:
+                persistence, appended_at = entry_codec.persistence_and_time(event.value)
+            except MalformedEntryError as error:
+                raise MalformedEntryError(
+                    f"event {event.id!r} in the inbox of {self.recipient}: {error}"
+                ) from error
+            at = min(appended_at, event.emitted_at)
+            # never earlier than the entry before it, so that trimming by age leaves no holes
+            logged_at = at if logged_at is None else max(logged_at, at)
+            value = entry_codec.with_time(event.value, logged_at)
+            everything.append(value)
+            if persistence is EventPersistence.PERSISTENT:
+                persistent.append(value)
+        tail, extensions = segments.extend(Tail(head.next_id, head.segment, head.segment_bytes), persistent)
+        trimable_tail, trimable_extensions = segments.extend(
+            Tail(head.next_trimable_id, head.trimable_segment, head.trimable_segment_bytes), everything
+        )
+        writes = [
+            segments.write(f"{self._name}/{track.segments}", extension)
+            for track, extended in ((PERSISTENT, extensions), (TRIMABLE, trimable_extensions))
+            for extension in extended
+        ]
+        after = Head(
+            next_id=tail.next_id,
+            next_trimable_id=trimable_tail.next_id,
+            logged_at=logged_at,
+            segment=tail.segment,
+            segment_bytes=tail.size,
+            trimable_segment=trimable_tail.segment,
+            trimable_segment_bytes=trimable_tail.size,
+        )
+        return after, writes
+
+
+async def order(box: EventBox, recipient: Recipient) -> Ordering:
+    """Run one ordering step; the processor that did it."""
+    ordering = Ordering(recipient)
+    await box.process_batch(recipient, ordering, max_events=MAX_STEP_ENTRIES, max_bytes=MAX_STEP_BYTES)
+    return ordering
+
+
+async def run_ordering(box: EventBox, recipient: Recipient, interval: timedelta) -> None:
+    """Order whenever there is something to order, until cancelled. See `EventLog.run_ordering`."""
+    clock = box._clock
+    async with _arrivals(box, recipient) as arrivals:
+        backoff = Backoff(clock, box._rng, timedelta.max)
+        while True:
+            await arrivals.wait()
+            begun = clock.monotonic()
+            try:
+                ordering = await order(box, recipient)
+            except ContentionError as error:
+                _log.debug("another process orders %s, too: %s", recipient, error)
+            except (GoogleAPICallError, UnknownOutcomeError) as error:
+                if isinstance(error, GoogleAPICallError) and not is_transient(error):
+                    raise
+                _log.warning("an ordering step of %s failed, and is tried again: %s", recipient, error)
+            except MalformedEntryError:
+                _log.exception("%s cannot be ordered", recipient)
+            else:
+                backoff = Backoff(clock, box._rng, timedelta.max)
+                if ordering.full and ordering.taken:
+                    continue
+                await clock.sleep(interval - timedelta(seconds=clock.monotonic() - begun))
+                continue
+            await backoff.wait()
+
+
+class _Arrivals:
+    """Tells whether something waits to be ordered, by a listener: it costs nothing while nothing happens."""
+
+    def __init__(self, box: EventBox, recipient: Recipient) -> None:
+        # the tombstones lie behind, and nothing of a log is due later than now
+        outstanding = (
+            recipient.ref.collection(INBOX)
+            .where(filter=FieldFilter("due", "<", documents.GONE))
+            .order_by("due")
+            .limit(1)
+        )
+        self._snapshots = listen(outstanding, clock=box._clock)
+        self._changed = asyncio.Event()
+        self._waiting = False
+        self.listening: asyncio.Task[None] = asyncio.create_task(self._listen())
+        self.listening.add_done_callback(lambda _: self._changed.set())
+
+    async def wait(self) -> None:
+        """Return once something waits to be ordered; raise what ended the listener."""
+        while not self._waiting:
+            if self.listening.done():
+                self.listening.result()
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _listen(self) -> None:
+        async with aclosing(self._snapshots) as snapshots:
+            async for snapshot in snapshots:
+                self._waiting = bool(snapshot.documents)
+                self._changed.set()
+
+
+@asynccontextmanager
+async def _arrivals(box: EventBox, recipient: Recipient) -> AsyncIterator[_Arrivals]:
+    arrivals = _Arrivals(box, recipient)
+    try:
+        yield arrivals
+    finally:
+        arrivals.listening.cancel()
+        await asyncio.gather(arrivals.listening, return_exceptions=True)
+
+
+def _within_bounds(events: Sequence[Event]) -> Sequence[Event]:
+    """As many of the first as one step takes."""
+    size = 0
+    for position, event in enumerate(events[:MAX_STEP_ENTRIES]):
+        size += len(event.value)
+        if position and size > MAX_STEP_BYTES:
+            return events[:position]
+    return events[:MAX_STEP_ENTRIES]
+
+
+def _rank(event: Event) -> tuple[datetime, str]:
+    return (event.process_after or event.emitted_at - LONG_PAST, event.id)
