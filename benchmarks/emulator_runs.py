@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 from google.cloud.firestore import AsyncClient
 
+from benchmarks.pinned_emulator import PinnedEmulator
+from benchmarks.pipelining import IN_FLIGHT, pipelined
 from emulator.firestore import Emulator, protos
 
 TARGETS = {
@@ -29,41 +29,13 @@ TARGETS = {
 ROOT = "projects/demo/databases/(default)/documents"
 DATABASE = "projects/demo/databases/(default)"
 SERVICE = "/google.firestore.v1.Firestore/"
-_IN_FLIGHT = 32
-_READY = "export FIRESTORE_EMULATOR_HOST="
 
 
-class Server:
-    """An emulator process on the first core that this process may use; this process moves to the others."""
+class Server(PinnedEmulator):
+    """A Firestore on the first core that this process may use; this process moves to the others."""
 
     def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-
-    def __enter__(self) -> Server:
-        cores = sorted(os.sched_getaffinity(0))
-        self._cores = set(cores)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "emulator", "firestore", "--port", "0", *self._arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
-        )
-        if len(cores) > 1:
-            os.sched_setaffinity(self._process.pid, {cores[0]})
-            os.sched_setaffinity(0, set(cores[1:]))
-        assert self._process.stdout is not None
-        while not (line := self._process.stdout.readline()).startswith(_READY):
-            if not line:
-                raise RuntimeError("the emulator did not come up")
-        self.address = line.strip().removeprefix(_READY)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        os.sched_setaffinity(0, self._cores)
+        super().__init__("firestore", "FIRESTORE_EMULATOR_HOST", *arguments)
 
 
 def startup() -> float:
@@ -99,7 +71,7 @@ def commits(address: str, count: int) -> float:
         for n in range(count)
     ]
     with grpc.insecure_channel(address) as channel:
-        return count / _pipelined(channel.unary_unary(SERVICE + "Commit"), requests)
+        return count / pipelined(channel.unary_unary(SERVICE + "Commit"), requests)
 
 
 def batched_writes(address: str, count: int) -> float:
@@ -121,7 +93,7 @@ def batched_writes(address: str, count: int) -> float:
     ]
     with grpc.insecure_channel(address) as channel:
         list(channel.unary_stream(SERVICE + "RunQuery")(ask))
-        return count / _pipelined(channel.unary_unary(SERVICE + "Commit"), requests, in_flight=4)
+        return count / pipelined(channel.unary_unary(SERVICE + "Commit"), requests, in_flight=4)
 
 
 def streamed(address: str, count: int) -> float:
@@ -161,7 +133,7 @@ def in_process_commits(count: int) -> float:
 
         shared = iter(requests)
         begin = time.perf_counter()
-        await asyncio.gather(*(worker(shared) for _ in range(_IN_FLIGHT)))
+        await asyncio.gather(*(worker(shared) for _ in range(IN_FLIGHT)))
         return count / (time.perf_counter() - begin)
 
     return asyncio.run(run())
@@ -183,24 +155,3 @@ def _in_another_process(call: str) -> list[float]:
     code = f"import asyncio; from benchmarks import large_store; asyncio.run(large_store.{call})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return [float(figure) for figure in done.stdout.split()]
-
-
-def _pipelined(stub: Any, requests: Sequence[bytes], in_flight: int = _IN_FLIGHT) -> float:
-    """Seconds that the requests take, so many at a time."""
-    room = threading.Semaphore(in_flight)
-    failed: list[Any] = []
-
-    def done(call: Any) -> None:
-        if call.code() is not grpc.StatusCode.OK:
-            failed.append(call)
-        room.release()
-
-    begin = time.perf_counter()
-    for request in requests:
-        room.acquire()
-        stub.future(request).add_done_callback(done)
-    for _ in range(in_flight):
-        room.acquire()
-    if failed:
-        raise RuntimeError(f"{len(failed)} RPCs failed: {failed[0].details()}")
-    return time.perf_counter() - begin

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import random
 import signal
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,92 @@ def firestore(
         sys.exit(1)
 
 
+@main.command()
+@click.option(
+    "--port", default=8123, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; loopback unless told otherwise."
+)
+@click.option(
+    "--queue",
+    "queues",
+    metavar="NAME",
+    multiple=True,
+    help="A queue that there is from the start: projects/P/locations/L/queues/Q, or Q for one of projects/demo/"
+    "locations/us-central1. As often as there are queues.",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep queues and tasks in this folder, made where it is missing; in memory otherwise.",
+)
+@click.option(
+    "--certs-port",
+    type=click.IntRange(0, 65535),
+    show_default="the one after --port",
+    help="Where the certificates are that OIDC tokens are verified with. 0: any free port.",
+)
+@click.option(
+    "--dedup-window",
+    metavar="SECONDS",
+    default=86_400.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=10**9),
+    help="How long the name of a task that is done or deleted may not be used again.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    help="What the names of tasks without one, and faults that chance decides, are made from; by chance otherwise.",
+)
+@click.option(
+    "--control-stdio", is_flag=True, hidden=True, help="Take commands from standard input; end with it."
+)
+def tasks(
+    port: int,
+    host: str,
+    queues: tuple[str, ...],
+    data_dir: Path | None,
+    certs_port: int | None,
+    dedup_window: float,
+    seed: int | None,
+    control_stdio: bool,
+) -> None:
+    """A Cloud Tasks over gRPC, which calls workers over HTTP."""
+    # a Ctrl-C while the imports are under way must end it as quietly as one later
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say, we say
+    from emulator.tasks.command import ensure_queue, run
+    from emulator.tasks.emulator import TasksEmulator
+
+    _warn_of_outsiders("--host", host, "create tasks, which call any address that this machine can reach,")
+    if certs_port is None:
+        certs_port = port and min(port + 1, 65_535)
+    try:
+        emulator = TasksEmulator(
+            data_dir=data_dir,
+            dedup_window=timedelta(seconds=dedup_window),
+            # a worker may take the name of a task for known: with a data folder, none must come again
+            seed=random.getrandbits(63) if seed is None else seed,
+        )
+        with closing(emulator):
+            for queue in queues:
+                ensure_queue(emulator, queue)
+            asyncio.run(
+                run(
+                    emulator,
+                    join_address(host, port),
+                    join_address(host, certs_port),
+                    control_stdio=control_stdio,
+                )
+            )
+    except (OSError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
 @main.command("export")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("file", default="-")
@@ -177,10 +264,3 @@ def _warn_of_outsiders(option: str, host: str, what: str) -> None:
             "without a password.",
             err=True,
         )
-
-
-@main.command()
-@click.option("--port", default=8123, show_default=True, type=click.IntRange(0, 65535))
-def tasks(port: int) -> None:
-    """A Cloud Tasks. Not available yet."""
-    raise click.UsageError("the Cloud Tasks emulator is not available yet; `python -m emulator firestore` is")

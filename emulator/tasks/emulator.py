@@ -27,8 +27,9 @@ from emulator.tasks.counts import Counts
 from emulator.tasks.dispatching import Dispatching
 from emulator.tasks.engine import Engine
 from emulator.tasks.faults import Fault
+from emulator.tasks.journal import FolderJournal
 from emulator.tasks.limits import MAX_REQUEST_BYTES
-from emulator.tasks.oidc import Signer
+from emulator.tasks.oidc import Signer, SigningKey
 from emulator.tasks.service import Service
 from emulator.tasks.workers import Workers
 
@@ -49,14 +50,15 @@ class TasksEmulator:
     Nothing is dispatched unless `drain`, `running` or `serving` does it, but for what RunTask forces.
 
     Args:
-        data_dir: a folder that keeps queues and tasks; None: they live as long as the object.
+        data_dir: a folder that keeps queues, tasks, names and the key that tokens are signed with, made where it is
+            missing, for one emulator at a time; None: they live as long as the object.
         clock: what due times, retries, rates, latency and deadlines go by; tokens go by the time of the wall.
         dedup_window: how long the name of a task that is done or deleted may not be used again.
         seed: what the names of tasks are made from that whoever creates them does not name, and what the faults that
             chance decides go by.
 
     Raises:
-        ValueError: an argument is none of those it may be.
+        ValueError: an argument is none of those it may be, or the data folder cannot be used (or is in use).
     """
 
     def __init__(
@@ -69,15 +71,20 @@ class TasksEmulator:
     ) -> None:
         if not isinstance(dedup_window, timedelta) or dedup_window < timedelta(0):
             raise ValueError(f"dedup_window must be a timedelta that is not negative, not {dedup_window!r}")
-        if data_dir is not None:
-            raise NotImplementedError("data folders are still to come")
         self.clock: Any = clock or SystemClock()
         self.data_dir = data_dir
         self.faults = Faults(Fault, seed)
-        self._engine = Engine(self.clock, dedup_window, None, seed)
+        journal = None if data_dir is None else FolderJournal(data_dir)
+        try:
+            self._engine = Engine(self.clock, dedup_window, journal, seed)
+            self._signer = Signer() if journal is None else Signer(_kept_key(journal))
+        except BaseException:
+            if journal is not None:
+                journal.close()
+            raise
         self._service = Service(self._engine)
         self._front = Front(self._service, self.clock, self.faults)
-        self._signer = Signer()
+        self._certs_url: str | None = None
         self._workers = Workers(self.clock)
         self._dispatching = Dispatching(
             self._engine, self.clock, self._workers, self._signer, self.faults, self._service.counts
@@ -162,17 +169,45 @@ class TasksEmulator:
             await self._workers.leave()
 
     @asynccontextmanager
-    async def serving(self, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+    async def serving(
+        self, address: str = "127.0.0.1:0", *, certs_address: str | None = None
+    ) -> AsyncIterator[str]:
         """Serve this data over gRPC while inside, and dispatch in the background; gives the address it is bound to.
 
+        Args:
+            address: where to listen; port 0: any free one.
+            certs_address: where to serve the certificates that OIDC tokens are verified with, over HTTP; None: on any
+                free port of the same host. `certs_url` has the URL.
+
         Raises:
-            OSError: the address cannot be bound.
+            OSError: an address cannot be bound.
         """
+        from emulator.tasks.certs_server import certs_server  # HTTP servers take long to import
+
+        host = address.rpartition(":")[0]
         async with (
             serve(self._front, address, max_request_bytes=MAX_REQUEST_BYTES) as bound,
+            certs_server(self._signer, certs_address or f"{host}:0") as certs_url,
             self.running(),
         ):
-            yield bound
+            before, self._certs_url = self._certs_url, certs_url
+            try:
+                yield bound
+            finally:
+                self._certs_url = before
+
+    @property
+    def certs_url(self) -> str:
+        """Where the certificates are while it serves: what google-auth's `verify_token` takes as `certs_url`.
+
+        A JSON Web Key Set is at the same place, with v3 for v1.
+
+        Raises:
+            RuntimeError: it is not `serving`.
+        """
+        if self._certs_url is None:
+            raise RuntimeError("there are no certificates to be had: the emulator is not serving")
+        return self._certs_url
 
     def clear(self) -> None:
         """Delete all queues and tasks, forget all names and all faults; counters and mounts stay."""
@@ -185,3 +220,13 @@ class TasksEmulator:
         """Let go of the data folder; without one, there is no need to."""
         with self._engine.lock:
             self._engine.close()
+
+
+def _kept_key(journal: FolderJournal) -> SigningKey:
+    """The key in the folder; a new one where there is none, which is kept."""
+    pem = journal.signing_key()
+    if pem is not None:
+        return SigningKey(pem)
+    key = SigningKey.generate()
+    journal.keep_signing_key(key.pem)
+    return key

@@ -219,7 +219,6 @@ async def test_a_port_that_is_taken_is_one_clear_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tasks",), "not available yet"),
         (("firestore", "--port", "x"), "--port"),
         (("firestore", "--control-port", "70000"), "--control-port"),
         (("firestore", "--manual-clock", "soon"), "--manual-clock"),
