@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +14,7 @@ from grpc import StatusCode
 
 from emulator.clock import Clock
 from emulator.tasks.dispatch import Attempt, Delivery
+from emulator.tasks.retry_after import parse_retry_after
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class _Exchange:
                 if self._status is not None:
                     raise RuntimeError("http.response.start was sent already")
                 self._status = message["status"]
-                self._retry_after = retry_after(dict(message.get("headers", ())))
+                self._retry_after = _retry_after(message.get("headers", ()))
             case "http.response.body":
                 if self._status is None:
                     raise RuntimeError("http.response.body was sent before http.response.start")
@@ -162,20 +162,10 @@ class _Exchange:
         }
 
 
-def retry_after(headers: MutableMapping[bytes, bytes]) -> timedelta | None:
-    """What an answer's headers ask for, in seconds or until a date; None where they do not, or not clearly."""
-    for name, value in headers.items():
+def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
+    for name, value in headers:
         if name.lower() == b"retry-after":
-            text = value.decode("latin-1").strip()
-            try:
-                if text.isdecimal():
-                    return timedelta(seconds=int(text))
-                date = parsedate_to_datetime(text)
-                return max(
-                    timedelta(0), (date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)
-                )
-            except (ValueError, OverflowError):
-                return None
+            return parse_retry_after(value.decode("latin-1"))
     return None
 
 

@@ -128,7 +128,6 @@ class Engine:
         changes += [Change("gone_task", f"{name}/tasks/{task_id}", None) for task_id in queue.gone_names]
         self._write(*changes)
         del self.queues[name]
-        queue.deleted = True
         for task in queue.tasks.values():
             task.gone = True
         self._gone_queues[name] = free_us
@@ -158,7 +157,7 @@ class Engine:
             Status: it breaks a limit, its name is in use or was lately, or there is no such queue.
         """
         queue = self.queue(parent)
-        limits.check_target(given)
+        url = limits.check_target(given)
         now = self.now_us()
         task_id = self._check_name(queue, given.name, now) if given.name else self._new_id(queue)
         message = protos.Task()
@@ -168,7 +167,7 @@ class Engine:
         if message.HasField("retry_config"):
             complete_retries(message.retry_config)
             check_retries(message.retry_config)
-        _fill_in(message, f"{parent}/tasks/{task_id}", now)
+        _fill_in(message, f"{parent}/tasks/{task_id}", url, now)
         limits.check_size(message)
         request = message.http_request
         body = request.body
@@ -270,7 +269,6 @@ class Engine:
         if self._journal is not None:
             self._journal.clear()
         for queue in self.queues.values():
-            queue.deleted = True
             for task in queue.tasks.values():
                 task.gone = True
         self.queues.clear()
@@ -331,13 +329,14 @@ class Engine:
                 self.queues[queue_name].keep_name(task_id, free_us)
 
 
-def _fill_in(message: Any, name: str, now: int) -> None:
+def _fill_in(message: Any, name: str, url: str, now: int) -> None:
     """Set what the service sets; what only it may set, and was given, is lost."""
     for field in ("dispatch_count", "response_count", "first_attempt", "last_attempt", "view"):
         message.ClearField(field)
     message.name = name
     message.create_time.seconds, message.create_time.nanos = now // 1_000_000, 0
     request = message.http_request
+    request.url = url
     if not request.http_method:
         request.http_method = protos.HttpMethod.POST
     for header in [key for key in request.headers if key.lower() == "user-agent"]:

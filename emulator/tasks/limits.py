@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from grpc import StatusCode
 
@@ -29,6 +30,9 @@ DEFAULT_DEADLINE_S = 600
 _MIN_DEADLINE_MS, _MAX_DEADLINE_MS = 15_000, 1_800_000
 _MAX_SECONDS = 253_402_300_799  # 9999-12-31T23:59:59Z
 
+_STAY_IN_URLS = "%!#$&'()*+,/:;=?@[]~"
+"""What has a meaning in a URL, or is encoded already, next to letters, digits and `_.-`."""
+
 _WITH_BODY = frozenset({protos.HttpMethod.POST, protos.HttpMethod.PUT, protos.HttpMethod.PATCH})
 _METHODS = frozenset(protos.HttpMethod)
 
@@ -41,8 +45,8 @@ def check_request(request: Any) -> None:
         )
 
 
-def check_target(task: Any) -> None:
-    """INVALID_ARGUMENT unless the task is an HTTP request that Cloud Tasks would send."""
+def check_target(task: Any) -> str:
+    """The URL of the task, encoded; INVALID_ARGUMENT unless the task is an HTTP request that Cloud Tasks would send."""
     kind = task.WhichOneof("message_type")
     if kind == "app_engine_http_request":
         raise invalid(
@@ -56,8 +60,11 @@ def check_target(task: Any) -> None:
         raise invalid("HttpRequest.url is required.")
     if not request.url.startswith(("http://", "https://")):
         raise invalid("HttpTarget.url must start with 'http://' or 'https://'.")
-    if len(request.url.encode()) > MAX_URL_BYTES:
-        raise invalid(f"HttpRequest.url must be at most {MAX_URL_BYTES} bytes long.")
+    url = quote(request.url, safe=_STAY_IN_URLS)
+    if len(url) > MAX_URL_BYTES:
+        raise invalid(
+            f"HttpRequest.url must be at most {MAX_URL_BYTES} bytes long, and has {len(url)} once encoded."
+        )
     if request.http_method not in _METHODS:
         raise invalid(f"HttpRequest.http_method {request.http_method} is none that there is.")
     if request.body and request.http_method and request.http_method not in _WITH_BODY:
@@ -67,6 +74,7 @@ def check_target(task: Any) -> None:
     token = request.WhichOneof("authorization_header")
     if token is not None and not getattr(request, token).service_account_email:
         raise invalid(f"HttpRequest.{token}.service_account_email is required.")
+    return url
 
 
 def check_schedule(task: Any, now_us: int) -> int:

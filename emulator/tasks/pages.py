@@ -23,7 +23,12 @@ def page(names: Collection[str], size: int, token: str, largest: int) -> tuple[l
     found = heapq.nsmallest(size + 1, later) if size < len(later) else sorted(later)
     if len(found) <= size:
         return found, ""
-    return found[:size], urlsafe_b64encode(found[size - 1].encode()).decode()
+    return found[:size], token_after(found[size - 1])
+
+
+def token_after(name: str) -> str:
+    """The token of the page that begins behind this name."""
+    return urlsafe_b64encode(name.encode()).decode()
 
 
 def _decode(token: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from grpc import StatusCode
+
+from emulator.status import Status
 from emulator.tasks import protos
 from emulator.tasks.limits import invalid
 from emulator.tasks.rate_limit import DEFAULT_MAX_CONCURRENT_DISPATCHES, DEFAULT_MAX_DISPATCHES_PER_SECOND
@@ -124,7 +127,10 @@ def _complete(queue: Any, explicit: frozenset[str]) -> None:
 
 def _refuse_http_target(given: Any) -> None:
     if given.http_target.ByteSize():
-        raise invalid("This emulator has no http_target of queues: give each task its own URL and token.")
+        raise Status(
+            StatusCode.UNIMPLEMENTED,
+            "The emulator has no http_target of queues: give each task its own URL, headers and token.",
+        )
 
 
 def _unknown(paths: list[str]) -> list[str]:

@@ -26,7 +26,6 @@ class StoredQueue:
         self.tasks: dict[str, StoredTask] = {}
         self.rate = RateLimit(message.rate_limits, clock.monotonic)
         self.retries = RetrySchedule(message.retry_config)
-        self.deleted = False
         self._due: list[tuple[int, int, StoredTask]] = []
         self._entries = count(1)
         self._gone: OrderedDict[str, int] = (
