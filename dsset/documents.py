@@ -8,7 +8,8 @@ Each item is a document of its own in the set's collection, and its tombstone st
                 2^62, gone. The only field that needs an index.
     token       of the `add` outside a transaction that made it, so that a resend knows its own work
     metadata    strings that travel with the value
-    created_at  the server's time of the `add` that revived a tombstone; else the document's create time counts
+    created_at  the server's time of the `add` that revived a tombstone, or of the first `add` of an item that was put
+                back; else the document's create time counts
     popped_by   in a tombstone: the token of the transaction that popped it
     expire_at   in a tombstone: when a TTL policy may remove it
 
@@ -100,7 +101,7 @@ def merge(name: str, item: Item) -> Any:
 
 def tombstone_entries(token: bytes, expire_at: datetime) -> bytes:
     """The encoded fields that all tombstones of one pop have in common."""
-    fields = {"due": _GONE_VALUE, "expire_at": _timestamp(expire_at)}
+    fields = {"due": _GONE_VALUE, "expire_at": timestamp(expire_at)}
     if token:
         fields["popped_by"] = Value(bytes_value=token)
     return field_entries(fields)
@@ -123,7 +124,7 @@ def remove(name: str, item_id: str, expire_at: datetime) -> Any:
     fields = {
         "id": Value(string_value=item_id),
         "due": _GONE_VALUE,
-        "expire_at": _timestamp(expire_at),
+        "expire_at": timestamp(expire_at),
     }
     return protos.Write(
         update=protos.Document(name=name, fields=fields),
@@ -176,6 +177,19 @@ def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str
     return query
 
 
+def restore(name: str, item: ListedItem, version: Any | None) -> Any:
+    """The write that puts an item back as it was listed, in place of this version of its tombstone (None: of none)."""
+    precondition = _ABSENT if version is None else protos.Precondition(update_time=version)
+    return protos.Write(
+        update=protos.Document(name=name, fields=fields_of(item)), current_document=precondition
+    )
+
+
+def fields_of(item: ListedItem) -> dict[str, Any]:
+    """All that has to be kept of an item that was listed, so that `decode` gives it again from another document."""
+    return {**_fields(item, item._token), "created_at": timestamp(item.created_at)}
+
+
 def chunks(writes: Collection[Any], *, max_writes: int, max_bytes: int) -> list[list[Any]]:
     """The writes in order, cut so that no chunk breaks the limits (a single write may)."""
     result: list[list[Any]] = []
@@ -204,6 +218,7 @@ def _fields(item: Item, token: bytes) -> dict[str, Any]:
     return fields
 
 
-def _timestamp(moment: datetime) -> Any:
+def timestamp(moment: datetime) -> Any:
+    """The Value of an aware datetime."""
     seconds, micros = divmod(microseconds(moment), 1_000_000)
     return Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=micros * 1_000))

@@ -279,6 +279,18 @@ class DSSet:
         else:
             transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
 
+    def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
+        """The write that puts an item back that was popped, in spite of its tombstone.
+
+        The commit fails (FAILED_PRECONDITION, ALREADY_EXISTS or NOT_FOUND) where what lies in the item's document is no
+        longer as `states` told. This is the one way back for an item, and whoever pops it keeps it: see `Listing`.
+
+        Cost: 1 write, as part of the commit.
+        """
+        if state is not None and not state.gone:
+            raise ValueError(f"cannot put {item.id!r} back: it is in the set")
+        return documents.restore(self._document_name(item.id), item, None if state is None else state.version)
+
     async def states(
         self, ids: Sequence[str], *, timeout: timedelta = TIMEOUT
     ) -> Mapping[str, ItemState | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -60,6 +60,10 @@ class Listing:
     def by_id(self) -> Mapping[str, ListedItem]:
         """The items by their IDs."""
         return {item.id: item for item in self.items}
+
+    def only(self, ids: Collection[str]) -> Listing:
+        """The same listing, as if it had found these items alone."""
+        return replace(self, items=tuple(item for item in self.items if item.id in ids))
 
 
 def check_id(id: object) -> str:

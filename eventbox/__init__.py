@@ -23,6 +23,7 @@ from eventbox.errors import (
 from eventbox.events import Event, NewEvent, Receipt
 from eventbox.listening import DocumentChange, Snapshot, listen
 from eventbox.processor import Mutation, PostProcessFn, Processor, SideEffectFn, Transition, chain
+from eventbox.quarantined_event import QuarantinedEvent
 from eventbox.recipient import Recipient
 from eventbox.transaction import Transaction
 
@@ -41,6 +42,7 @@ __all__ = [
     "PostProcessFn",
     "PrepareError",
     "Processor",
+    "QuarantinedEvent",
     "Receipt",
     "Recipient",
     "SideEffectFn",

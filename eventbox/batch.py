@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from google.api_core.exceptions import Aborted, GoogleAPICallError
 from google.cloud.firestore_v1.async_client import AsyncClient
 
 from dsset import DSSet, Listing
@@ -20,10 +22,12 @@ from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
 from eventbox.events import Event
 from eventbox.inbox import to_event
-from eventbox.plan import check_garbage, plan
+from eventbox.plan import Plan, check_garbage, plan
 from eventbox.processor import PostProcessFn, Processor, Transition
 from eventbox.recipient import Recipient
+from eventbox.suspicion import Suspicion, may_be_an_events_fault, may_be_an_events_refusal
 from eventbox.telemetry import Telemetry, link
+from eventbox.tombstones import ask_tombstones
 from eventbox.transaction import Concurrency, Transaction
 
 A = TypeVar("A")
@@ -55,7 +59,10 @@ class Bounds:
 
 
 class Batch(Generic[S]):
-    """A batch of one recipient's events through its processor. Run it once."""
+    """A batch of one recipient's events through its processor. Run it once.
+
+    Where that raises, `suspicion` tells whether one of the events may be to blame.
+    """
 
     def __init__(
         self,
@@ -79,20 +86,45 @@ class Batch(Generic[S]):
         self._telemetry = telemetry
         self._source = f"{type(processor).__name__}.prepare_mutation"
         self._listed = 0
+        self.suspicion: Suspicion | None = None
 
-    async def run(self, bounds: Bounds, *, skip_if_empty: bool = False) -> BatchResult:
-        """Run it; with `skip_if_empty`, nothing is prepared where nothing is outstanding."""
+    async def run(
+        self, bounds: Bounds, *, skip_if_empty: bool = False, without: Collection[str] = ()
+    ) -> BatchResult:
+        """Run it without the events of these IDs; with `skip_if_empty`, prepare nothing where none is outstanding."""
+
+        async def load() -> tuple[Listing, tuple[S, int]]:
+            return await _both(self._list(bounds, without), self._processor.load_state())
+
+        return await self._told(load, skip_if_empty)
+
+    async def run_on(self, listing: Listing) -> BatchResult:
+        """Run it on these events, which were listed a moment ago: the commit fails where they are so no longer."""
+
+        async def load() -> tuple[Listing, tuple[S, int]]:
+            return listing, await self._processor.load_state()
+
+        return await self._told(load, skip_if_empty=False)
+
+    async def _told(
+        self, load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]], skip_if_empty: bool
+    ) -> BatchResult:
+        """Run it, and tell the telemetry and the batch log."""
         began = self._clock.monotonic()
         outcome: BatchOutcome = "failed"
         result: BatchResult | None = None
         try:
             with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
-                result = await self._run(bounds, skip_if_empty, span)
+                result = await self._run(load, skip_if_empty, span)
                 outcome = "done" if result.removed or result.transitions else "idle"
                 return result
-        except ContentionError:
+        except (ContentionError, Aborted) as error:
             outcome = "contended"
             self._telemetry.contended(self._recipient)
+            if isinstance(
+                error, Aborted
+            ):  # what the processor sent by itself, or what was sent until time was up
+                raise ContentionError(f"Firestore aborted a request of the batch: {error.message}") from error
             raise
         finally:
             if result is None or result.prepared:
@@ -105,38 +137,30 @@ class Batch(Generic[S]):
                     transitions=result.transitions if result is not None else 0,
                 )
 
-    async def _run(self, bounds: Bounds, skip_if_empty: bool, span: Any) -> BatchResult:
-        listing, (state, eversion) = await _both(self._list(bounds), self._processor.load_state())
+    async def _run(
+        self,
+        load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
+        skip_if_empty: bool,
+        span: Any,
+    ) -> BatchResult:
+        listing, (state, eversion) = await load()
         events = tuple(to_event(item) for item in listing.items)
         self._listed = len(events)
-        self._telemetry.listed(self._recipient, events, listing.read_time)
         if skip_if_empty and not events:
             return BatchResult(events, listing.complete, prepared=False)
 
         with self._telemetry.step("eventbox.prepare_mutation"):
-            try:
-                mutation = await self._processor.prepare_mutation(events, state)
-            except PrepareError as error:
-                await self._delete(check_garbage(events, error.garbage, self._source), listing)
-                if error.__cause__ is not None:
-                    raise error.__cause__  # noqa: B904 - the processor said what the cause is
-                raise
-        todo = plan(
-            events,
-            mutation,
-            unchanged=partial(self._unchanged, state),
-            same=self._same,
-            source=self._source,
-        )
+            todo = await self._prepare(listing, events, state)
         link(span, todo.garbage)
         link(span, (event for transition in todo.transitions for event in transition.events))
 
         await self._delete(todo.garbage, listing)
         garbage = frozenset(event.id for event in todo.garbage)
+        left = tuple(event for event in events if event.id not in garbage)
         if not todo.transitions:
             return BatchResult(events, listing.complete, garbage)
         with self._telemetry.step("eventbox.commit"):
-            committed = await self._commit(listing, state, eversion, todo.transitions)
+            committed = await self._commit(listing, left, state, eversion, todo.transitions)
         consumed = frozenset(event.id for transition in committed for event in transition.events)
         self._telemetry.removed(self._recipient, len(consumed))
         return BatchResult(
@@ -149,9 +173,48 @@ class Batch(Generic[S]):
             quiet=not any(one.side_effect or one.post_process for one in committed),
         )
 
-    async def _list(self, bounds: Bounds) -> Listing:
+    async def _list(self, bounds: Bounds, without: Collection[str]) -> Listing:
         with self._telemetry.listing(self._recipient):
-            return await self._inbox.list(bounds.max_events, max_bytes=bounds.max_bytes, due_by=bounds.as_of)
+            listing = await self._inbox.list(
+                bounds.max_events, max_bytes=bounds.max_bytes, due_by=bounds.as_of, without=without
+            )
+        self._telemetry.listed(self._recipient, map(to_event, listing.items), listing.read_time)
+        return listing
+
+    async def _prepare(self, listing: Listing, events: tuple[Event, ...], state: S) -> Plan[S]:
+        """Let the processor decide; what is to be done."""
+        garbage: tuple[Event, ...] = ()
+        try:
+            with self._suspecting(listing, events):
+                mutation = await self._processor.prepare_mutation(events, state)
+        except PrepareError as error:
+            self.suspicion = None
+            with self._suspecting(listing, events):
+                garbage = check_garbage(events, error.garbage, self._source)
+            await self._delete(garbage, listing)
+            left = tuple(event for event in events if event not in garbage)
+            with self._suspecting(listing, left):
+                if error.__cause__ is not None:
+                    raise error.__cause__  # noqa: B904 - the processor said what the cause is
+                raise
+        with self._suspecting(listing, events):
+            return plan(
+                events,
+                mutation,
+                unchanged=partial(self._unchanged, state),
+                same=self._same,
+                source=self._source,
+            )
+
+    @contextmanager
+    def _suspecting(self, listing: Listing, left: tuple[Event, ...]) -> Iterator[None]:
+        """Note it where what fails here may be for one of these events, which are left of the listing."""
+        try:
+            yield
+        except Exception as error:
+            if may_be_an_events_fault(error):
+                self.suspicion = Suspicion(error, listing, left)
+            raise
 
     async def _delete(self, garbage: Sequence[Event], listing: Listing) -> None:
         if garbage:
@@ -159,7 +222,12 @@ class Batch(Generic[S]):
             self._telemetry.removed(self._recipient, len(garbage))
 
     async def _commit(
-        self, listing: Listing, state: S, eversion: int, transitions: Sequence[Transition[S]]
+        self,
+        listing: Listing,
+        left: tuple[Event, ...],
+        state: S,
+        eversion: int,
+        transitions: Sequence[Transition[S]],
     ) -> Sequence[Transition[S]]:
         """Do everything that happens in the transaction; the transitions that were committed."""
         transaction = Transaction(
@@ -176,7 +244,7 @@ class Batch(Generic[S]):
                     f"{self._recipient} was processed by somebody else meanwhile: its eversion was {eversion} "
                     f"when the batch began and is {now} now"
                 )
-            kept = await self._apply(transaction, listing, transitions)
+            kept = await self._apply(transaction, listing, left, transitions)
             saves = bool(kept) and not self._unchanged(state, kept[-1].transition_to)
             if saves:
                 await self._processor.save_state(transaction, kept[-1].transition_to, eversion + 1)
@@ -201,18 +269,28 @@ class Batch(Generic[S]):
                 transaction.token, listing, kept, eversion + 1 if saves else None
             )
 
-        await commit(transaction, resolve=resolve)
+        try:
+            await commit(transaction, resolve=resolve)
+        except GoogleAPICallError as error:
+            if may_be_an_events_refusal(error):
+                self.suspicion = Suspicion(error, listing, left)
+            raise
         return kept
 
     async def _apply(
-        self, transaction: Transaction, listing: Listing, transitions: Sequence[Transition[S]]
+        self,
+        transaction: Transaction,
+        listing: Listing,
+        left: tuple[Event, ...],
+        transitions: Sequence[Transition[S]],
     ) -> Sequence[Transition[S]]:
         """Run the side effects and consume the events, in order; the transitions before one that was skipped."""
         for position, transition in enumerate(transitions):
             with transaction._savepoint() as take_back:
                 if transition.side_effect is not None:
                     try:
-                        await transition.side_effect(transaction)
+                        with self._suspecting(listing, left):
+                            await transition.side_effect(transaction)
                     except SkipTransition as skip:
                         if self._changed_in_place():
                             raise ValueError(
@@ -245,15 +323,10 @@ class Batch(Generic[S]):
     ) -> Outcome:
         """What became of the commit of the batch of this token, by what it would have left behind."""
         # the tombstones first: a successor may have written its own token into the state
-        for item_id in (event.id for transition in kept for event in transition.events):
-            state = (await self._inbox.states([item_id]))[item_id]
-            if state is None:
-                continue  # TTL has taken the tombstone: ask the next one
-            if state.gone:
-                return Outcome.DONE if state.popped_by == token else Outcome.NEVER
-            if state.version != listing.by_id[item_id]._version:
-                return Outcome.NEVER  # written anew since: our precondition can never hold again
-            return Outcome.PENDING  # as it was listed: the lost commit may still arrive
+        ids = [event.id for transition in kept for event in transition.events]
+        told = await ask_tombstones(self._inbox, listing, ids, token)
+        if told is not None:
+            return told
         was_saved = getattr(self._processor, "_was_saved", None)
         if saved is None or was_saved is None:
             return Outcome.UNKNOWN

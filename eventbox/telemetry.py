@@ -10,12 +10,19 @@ Every metric bears the attribute `eventbox.recipient`, the recipient's monitorin
     eventbox.batch.duration  seconds of a batch, from loading to the commit
     eventbox.contention      batches that lost to a concurrent writer
     eventbox.post_process.failures   callbacks that failed in a drain
+    eventbox.quarantined     events that were set aside, since they failed again and again
 
-Spans: eventbox.emit; eventbox.process_batch, with dsset.list, eventbox.prepare_mutation and eventbox.commit below it.
+Spans: eventbox.emit; eventbox.process_batch, with dsset.list, eventbox.prepare_mutation and eventbox.commit below it;
+eventbox.quarantine, with a link to the emit of the event that it sets aside, and the span event `eventbox.quarantined`
+with its ID, error and attempts.
+
+Logs: `eventbox` tells of events that fail by themselves (WARNING) and that were set aside (ERROR); `eventbox.batch` of
+each batch (see `batch_log`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,7 +35,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from dsset.clock import Clock
 from eventbox.events import Event
+from eventbox.failure import Failure
 from eventbox.recipient import Recipient
+
+logger = logging.getLogger("eventbox")
 
 MAX_LINKS = 128
 """Links that a span may have: the default limit of OpenTelemetry's SDK."""
@@ -72,6 +82,10 @@ class Telemetry:
             "eventbox.post_process.failures", "{callback}", "Post-process callbacks that failed in a drain"
         )
 
+        self._quarantined = meter.create_counter(
+            "eventbox.quarantined", "{event}", "Events that were set aside, since they failed again and again"
+        )
+
     @contextmanager
     def emitting(self, recipient: Recipient) -> Iterator[str | None]:
         """A span around an emit; gives the traceparent to send along, None where the span is not sampled."""
@@ -95,6 +109,37 @@ class Telemetry:
 
     def post_process_failed(self, recipient: Recipient) -> None:
         self._post_process_failures.add(1, _attributes(recipient))
+
+    @contextmanager
+    def setting_aside(self, recipient: Recipient, event: Event) -> Iterator[None]:
+        """A span around the attempt to set an event aside."""
+        with self._tracer.start_as_current_span(
+            "eventbox.quarantine", attributes=_attributes(recipient)
+        ) as span:
+            link(span, [event])
+            yield
+
+    def quarantined(self, recipient: Recipient, failure: Failure, attempts: int) -> None:
+        """An event was set aside: called within `setting_aside`."""
+        self._quarantined.add(1, _attributes(recipient))
+        trace.get_current_span().add_event(
+            "eventbox.quarantined",
+            {
+                "eventbox.event_id": failure.event.id,
+                "eventbox.error": failure.summary,
+                "eventbox.attempts": attempts,
+            },
+        )
+        logger.error(
+            "event %r of %s was set aside after %d attempts; see `eventbox quarantine show %s`: %s\n%s",
+            failure.event.id,
+            recipient.path,
+            attempts,
+            recipient.path,
+            failure.summary,
+            failure.traceback,  # bounded, and in UTF-8, which that of `exc_info` need not be
+            extra={"recipient": recipient.path, "event_id": failure.event.id, "attempts": attempts},
+        )
 
     def contended(self, recipient: Recipient) -> None:
         self._contention.add(1, _attributes(recipient))

@@ -21,9 +21,9 @@ ROOT = Path(eventbox.__file__).parents[1]
 def test_eventbox_exports_these_names() -> None:
     assert eventbox.__all__ == [
         "Clock", "ContentionError", "DocumentChange", "DocumentProcessor", "DrainReport", "EmitError", "Event",
-        "EventBox", "EventboxError", "Mutation", "NewEvent", "PostProcessFn", "PrepareError", "Processor", "Receipt",
-        "Recipient", "SideEffectFn", "SkipTransition", "Snapshot", "SystemClock", "Transaction",
-        "TransactionEndedError", "Transition", "UnknownOutcomeError", "chain", "listen",
+        "EventBox", "EventboxError", "Mutation", "NewEvent", "PostProcessFn", "PrepareError", "Processor",
+        "QuarantinedEvent", "Receipt", "Recipient", "SideEffectFn", "SkipTransition", "Snapshot", "SystemClock",
+        "Transaction", "TransactionEndedError", "Transition", "UnknownOutcomeError", "chain", "listen",
     ]  # fmt: skip
 
 
