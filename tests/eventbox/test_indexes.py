@@ -16,7 +16,8 @@ from eventbox import EventBox, NewEvent, Recipient, Transaction
 from eventbox.log import EventLog, LogEntry
 from eventbox.testing import ManualClock
 from tests.eventbox.log.support import until
-from tests.eventbox.support import Recording
+from tests.eventbox.poisoned import Poisoned
+from tests.eventbox.support import Recording, emit
 
 INDEXES = Path(__file__).parents[2] / "firestore.indexes.json"
 
@@ -75,6 +76,17 @@ async def test_a_log_is_served(local_client: AsyncClient, clock: ManualClock) ->
     await log.handle_trimable_events("f", handler, until_idle=True)
     assert await log.trim(min_id_age=1, min_age=timedelta(0), respect_cursors=True) == 4
     assert [one.position for one in (await log.overview()).followers] == [4, 4]
+
+
+async def test_isolation_and_quarantine_are_served(local_client: AsyncClient) -> None:
+    box = EventBox(local_client, quarantine_after=2)
+    to = Recipient(local_client.document("orders/1"), "order")
+    for n in range(2):
+        await emit(box, to, "bad", f"good {n}")
+        await asyncio.gather(box.drain(to, Poisoned(to)), return_exceptions=True)
+    assert [one.event.id for one in await box.quarantined(to)] == ["bad"]
+    assert await box.requeue(to, ["bad"]) == 1
+    assert await box.purge(to) == 0
 
 
 async def test_fields_that_no_query_asks_for_have_no_index(local_client: AsyncClient) -> None:
