@@ -1,0 +1,335 @@
+"""`DistributedLock`: one holder at a time, whatever becomes of processes and answers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import pytest
+from google.api_core.exceptions import PermissionDenied
+from google.cloud.firestore import AsyncClient
+
+from emulator.firestore import Emulator, Fault
+from eventbox.sources import DistributedLock, LockHeldError, LockLostError
+from eventbox.testing import ManualClock
+from tests.advancing import while_advancing
+
+HEARTBEAT = timedelta(seconds=5)
+LEASE = 3 * HEARTBEAT
+
+
+def make(client: AsyncClient, clock: ManualClock, key: str = "a", **kwargs: object) -> DistributedLock:
+    return DistributedLock(client, key, heartbeat=HEARTBEAT, clock=clock, **kwargs)  # type: ignore[arg-type]
+
+
+async def settle() -> None:
+    """Let everyone go on who can."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def crash(lock: DistributedLock) -> None:
+    """As if its process had died: no heartbeat any more, and no release."""
+    assert lock._session is not None
+    for task in lock._session.tasks:
+        task.cancel()
+    await settle()
+
+
+async def test_one_holds_it_until_it_lets_go(client: AsyncClient) -> None:
+    one = DistributedLock(client, "a", heartbeat=HEARTBEAT)
+    other = DistributedLock(client, "a", heartbeat=HEARTBEAT)
+    await one.lock()
+    waiting = asyncio.create_task(other.lock())
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    assert one.held
+    assert not other.held
+    await one.unlock()
+    async with asyncio.timeout(5):  # told, and not by the end of a lease of 15 s
+        await waiting
+    assert other.held
+    assert other.token > one.token > 0
+    await other.unlock()
+
+
+async def test_locks_of_different_keys_are_independent_and_their_tokens_compare(client: AsyncClient) -> None:
+    locks = [DistributedLock(client, key, heartbeat=HEARTBEAT) for key in ("a", "b", "a\0waiters")]
+    for lock in locks:
+        await lock.lock()
+    assert all(lock.held for lock in locks)
+    tokens = [lock.token for lock in locks]
+    assert tokens == sorted(set(tokens))
+    for lock in locks:
+        await lock.unlock()
+
+
+async def test_it_is_taken_over_within_a_lease_after_a_crash(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    await crash(one)
+    clock.advance(LEASE - timedelta(seconds=1))
+    waiting = asyncio.create_task(other.lock())
+    await settle()
+    assert not waiting.done()
+    clock.advance(timedelta(seconds=1))
+    await asyncio.wait_for(waiting, 5)
+    assert other.token > one.token
+    await other.unlock()
+
+
+async def test_heartbeats_keep_it_for_as_long_as_one_likes(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    waiting = asyncio.create_task(other.lock())
+    for _ in range(30):
+        clock.advance(HEARTBEAT)
+        await settle()
+    assert one.held
+    assert not one.lost.is_set()
+    assert not waiting.done()
+    await one.unlock()
+    await asyncio.wait_for(waiting, 5)
+    await other.unlock()
+
+
+async def test_waiting_reads_once_a_lease_and_not_at_each_heartbeat(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    waiting = asyncio.create_task(other.lock())
+    await settle()
+    emulator.counts.reset()
+    for _ in range(30):
+        clock.advance(HEARTBEAT)
+        await settle()
+    assert emulator.counts.rpcs["Commit"] == 30
+    assert emulator.counts.reads <= 15
+    await one.unlock()
+    await waiting
+    await other.unlock()
+
+
+async def test_taking_it_is_a_read_and_a_write_and_letting_go_a_write(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    await lock.lock()
+    assert (emulator.counts.reads, emulator.counts.writes) == (1, 1)
+    await lock.unlock()
+    assert (emulator.counts.reads, emulator.counts.writes) == (1, 2)
+    await lock.unlock()
+    assert (emulator.counts.reads, emulator.counts.writes) == (1, 2)
+
+
+async def test_a_stale_holder_is_told_before_another_takes_it(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", times=1_000))
+    for _ in range(14):
+        clock.advance(timedelta(seconds=1))
+        await settle()
+    assert one.held
+    clock.advance(timedelta(seconds=1))
+    await settle()
+    assert one.lost.is_set()
+    assert not one.held
+    emulator.faults.clear()
+    await other.lock()
+    assert other.held
+    await one.unlock()  # changes nothing
+    assert other.held
+    await asyncio.wait_for(other.unlock(), 5)
+
+
+async def test_one_that_another_took_is_lost_at_the_next_heartbeat(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    await lock.lock()
+    await settle()
+    document = local_client.collection("eventbox_locks").document(lock._document.id)
+    await document.update({"holder": b"somebody else"})
+    clock.advance(HEARTBEAT)
+    await settle()
+    assert lock.lost.is_set()
+    await lock.unlock()
+    assert (await document.get()).get("holder") == b"somebody else"
+
+
+@pytest.mark.parametrize("when", ["before", "after", "late"])
+@pytest.mark.parametrize("rpc", ["Commit", "BatchGetDocuments", "*"])
+async def test_lost_answers_of_every_step_are_resolved(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock, when: str, rpc: str
+) -> None:
+    latency = timedelta(milliseconds=30) if when == "late" else timedelta(0)
+
+    def disturb() -> None:
+        if when == "before" or rpc == "Commit":
+            emulator.faults.add(
+                Fault(rpc=rpc, error="UNAVAILABLE", when=when, times=2, latency=latency)  # type: ignore[arg-type]
+            )
+
+    one, other = make(local_client, clock, rng=Random(1)), make(local_client, clock, rng=Random(2))
+    disturb()
+    await while_advancing(clock, one.lock())
+    assert one.held
+    disturb()
+    for _ in range(20):
+        clock.advance(HEARTBEAT / 10)
+        await settle()
+    assert one.held
+    emulator.faults.clear()
+    clock.advance(HEARTBEAT)
+    await settle()
+    assert one.held
+    disturb()
+    await while_advancing(clock, one.unlock())
+    emulator.faults.clear()
+    before = clock.now()
+    await while_advancing(clock, other.lock())
+    assert clock.now() - before < LEASE / 2
+    assert other.token > one.token
+    await other.unlock()
+
+
+async def test_it_is_not_reentrant(client: AsyncClient) -> None:
+    lock = DistributedLock(client, "a", heartbeat=HEARTBEAT)
+    await lock.lock()
+    with pytest.raises(LockHeldError, match="holds the lock 'a' already"):
+        await lock.lock()
+    other = DistributedLock(client, "a", heartbeat=HEARTBEAT)
+    waiting = asyncio.create_task(other.lock())
+    await asyncio.sleep(0)
+    with pytest.raises(LockHeldError, match="is waiting"):
+        await other.lock()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await lock.unlock()
+    await lock.lock()
+    await lock.unlock()
+
+
+async def test_a_cancelled_wait_leaves_no_task(local_client: AsyncClient, clock: ManualClock) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(other.lock())
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.all_tasks() == before
+    await one.unlock()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_async_with_cancels_what_it_guards_when_the_lease_is_lost(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    ended = []
+
+    async def work() -> None:
+        async with lock:
+            emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", times=1_000))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(clock.now())
+
+    with pytest.raises(LockLostError, match="lost"):
+        await while_advancing(clock, work())
+    assert ended
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_async_with_raises_what_its_body_raises_also_when_letting_go_fails(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    async def work() -> None:
+        async with make(local_client, clock):
+            emulator.faults.add(Fault(rpc="Commit", error="PERMISSION_DENIED", times=1_000))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await work()
+
+
+async def test_async_with_passes_on_a_cancellation_from_outside(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+
+    async def work() -> None:
+        async with lock:
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await settle()
+    assert lock.held
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(make(local_client, clock).lock(), 5)
+
+
+async def test_one_that_comes_back_at_once_lets_those_who_wait_go_first(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    waiting = asyncio.create_task(other.lock())
+    await settle()
+    await one.unlock()
+    again = asyncio.create_task(one.lock())
+    await while_advancing(clock, waiting)
+    assert not again.done()
+    await other.unlock()
+    await while_advancing(clock, again)
+    await one.unlock()
+
+
+async def test_a_refusal_is_raised(emulator: Emulator, local_client: AsyncClient, clock: ManualClock) -> None:
+    emulator.faults.add(Fault(rpc="*", error="PERMISSION_DENIED"))
+    lock = make(local_client, clock)
+    with pytest.raises(PermissionDenied):
+        await lock.lock()
+    await lock.lock()
+    await lock.unlock()
+
+
+async def test_an_outage_is_waited_out(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    emulator.faults.add(Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=30))
+    lock = make(local_client, clock)
+    await while_advancing(clock, lock.lock())
+    assert lock.held
+    await lock.unlock()
+
+
+async def test_bad_arguments_are_refused(local_client: AsyncClient) -> None:
+    second = timedelta(seconds=1)
+    for key in ("", "x" * 1_025):
+        with pytest.raises(ValueError, match="key"):
+            DistributedLock(local_client, key, heartbeat=second)
+    for bad in (b"a", None):
+        with pytest.raises(TypeError, match="key"):
+            DistributedLock(local_client, bad, heartbeat=second)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="heartbeat"):
+        DistributedLock(local_client, "a", heartbeat=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="heartbeat"):
+        DistributedLock(local_client, "a", heartbeat=timedelta(0))
+    with pytest.raises(ValueError, match="longer than the heartbeat"):
+        DistributedLock(local_client, "a", heartbeat=second, lease=second)
+    with pytest.raises(TypeError, match="AsyncClient"):
+        DistributedLock("client", "a", heartbeat=second)  # type: ignore[arg-type]
