@@ -1,0 +1,164 @@
+"""Processes that stand still or are killed at any moment: a stale one commits nothing, every block is taken in once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Coroutine
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from emulator.process import EmulatorProcess
+from eventbox import EventBox
+from eventbox.sources import Committer, DistributedLock
+from eventbox.sources.ending import end
+from tests.eventbox.sources.feeds import pointer
+from tests.eventbox.sources.ingesting_process import BLOCKS, HEARTBEAT, PROJECT, recipient
+from tests.eventbox.support import Recording
+from tests.fronts import connect
+
+
+class Worker:
+    """A process, and what it has said."""
+
+    def __init__(self) -> None:
+        self.said: list[list[str]] = []
+        self._changed = asyncio.Event()
+
+    async def start(self, address: str, mode: str) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.eventbox.sources.ingesting_process", address, mode,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "GRPC_VERBOSITY": "NONE"},
+        )  # fmt: skip
+        self._listening = asyncio.create_task(self._listen())
+
+    async def until(self, word: str, more_than: int = 0) -> None:
+        """Return once it has said this word more than so many times."""
+        async with asyncio.timeout(60):
+            while self.count(word) <= more_than:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def count(self, word: str) -> int:
+        return sum(words[0] == word for words in self.said)
+
+    def token(self) -> int:
+        """With which it took the lock the last time."""
+        return max((int(words[1]) for words in self.said if words[0] == "began"), default=0)
+
+    def go_on(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._listening
+        self._process._transport.close()  # type: ignore[attr-defined]
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.said.append(line.decode().split())
+            self._changed.set()
+
+
+async def test_a_holder_that_stood_still_beyond_its_lease_cannot_commit() -> None:
+    async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
+        stale = Worker()
+        await stale.start(emulator.address, "stubborn")
+        await stale.until("ready")
+        stale.signal(signal.SIGSTOP)
+        stale.go_on()
+        lock = DistributedLock(client, "numbers", heartbeat=HEARTBEAT)
+        async with asyncio.timeout(30):
+            await lock.lock()
+        committer = Committer(client)
+        await committer.claim("numbers", lock.token)
+        stale.signal(signal.SIGCONT)  # it commits before it can have learned anything
+        await stale.until("InvalidCommitError")
+        await stale.until("lost")
+        assert await committer.latest("numbers") == pointer(1)
+        await committer.commit("numbers", pointer(1), pointer(2), token=lock.token)
+        await lock.unlock()
+        await stale.end()
+
+
+async def test_two_that_stand_still_in_turn_commit_every_block_once() -> None:
+    rng = Random(1)
+    async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
+        workers = [Worker(), Worker()]
+        for worker in workers:
+            await worker.start(emulator.address, "run")
+        await one_of(*(worker.until("committed") for worker in workers))
+        for _ in range(5):
+            other, active = sorted(workers, key=Worker.token)
+            active.signal(signal.SIGSTOP)
+            while other.token() < active.token():
+                await other.until("began", other.count("began"))
+            if rng.random() < 0.5:
+                await one_of(other.until("committed", other.count("committed")), asyncio.sleep(1))
+            active.signal(signal.SIGCONT)
+        await one_of(*(worker.until("finished") for worker in workers))
+        assert await Committer(client).latest("numbers") == pointer(BLOCKS)
+        for worker in workers:
+            await worker.end()
+        ranges = defaultdict(list)
+        for worker in workers:
+            for words in worker.said:
+                if words[0] == "committed":
+                    token, blocks, last = map(int, words[1:])
+                    ranges[token].append((last - blocks + 1, last))
+        in_order = [one for token in sorted(ranges) for one in ranges[token]]
+        assert [first for first, _ in in_order] == [1, *(last + 1 for _, last in in_order[:-1])]
+        assert in_order[-1][1] == BLOCKS
+        await all_taken_in_once(emulator.address)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_killed_at_any_moment_they_take_in_every_block_once(seed: int) -> None:
+    rng = Random(seed)
+    async with EmulatorProcess() as emulator:
+        workers = [Worker(), Worker()]
+        for worker in workers:
+            await worker.start(emulator.address, "run")
+        for _ in range(5):
+            await one_of(*(worker.until("committed", worker.count("committed")) for worker in workers))
+            await asyncio.sleep(rng.uniform(0, 0.05))
+            victim = max(workers, key=Worker.token) if rng.random() < 0.8 else rng.choice(workers)
+            await victim.end()
+            workers.remove(victim)
+            workers.append(Worker())
+            await workers[-1].start(emulator.address, "run")
+            await workers[-1].until("up")
+            if any(worker.count("finished") for worker in workers):
+                break
+        await one_of(*(worker.until("finished") for worker in workers))
+        for worker in workers:
+            await worker.end()
+        await all_taken_in_once(emulator.address)
+
+
+async def one_of(*conditions: Coroutine[None, None, None]) -> None:
+    """Return when one of them has."""
+    tasks = [asyncio.create_task(condition) for condition in conditions]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await end(*tasks)
+
+
+async def all_taken_in_once(address: str) -> None:
+    async with connect(address, PROJECT) as client:
+        box, to = EventBox(client), recipient(client)
+        events = await box.list_events(to)
+        assert sorted(int(event.value) for event in events) == list(range(1, BLOCKS + 1))
+        assert (await box.drain(to, Recording(to))).events == BLOCKS
