@@ -22,6 +22,7 @@ from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
 from dsset.items import Item, ListedItem, Listing, check_id, check_item, check_moment, check_timeout
 from dsset.retry import Backoff, retry_transient
+from dsset.shared_adds import SharedAdds
 from dsset.wire import Wire
 
 TIMEOUT = timedelta(minutes=1)
@@ -55,6 +56,7 @@ class DSSet:
         tombstones_delay: for how long an ID counts as used after it was popped or deleted.
         clock: where the time comes from.
         rng: where tokens and jitter come from; the operating system by default.
+        shared_adds: what gathers adds of several sets into common RPCs; None: each add has RPCs of its own.
 
     Every method speaks to Firestore by the parent's client and raises what google.api_core raises, after having
     retried transient errors for up to a minute (`timeout=`).
@@ -68,6 +70,7 @@ class DSSet:
         tombstones_delay: timedelta = timedelta(hours=24),
         clock: Clock | None = None,
         rng: Random | None = None,
+        shared_adds: SharedAdds | None = None,
     ) -> None:
         if not isinstance(parent, AsyncDocumentReference):
             raise TypeError(
@@ -86,6 +89,7 @@ class DSSet:
         self._tombstones_delay = tombstones_delay
         self._clock = clock or SystemClock()
         self._rng = rng or SystemRandom()
+        self._shared_adds = shared_adds
 
     async def add(
         self,
@@ -122,15 +126,19 @@ class DSSet:
             return []
         first = {item.id: position for position, item in reversed(builtins.list(enumerate(checked)))}
         positions = sorted(first.values())
-        outcomes = await add_each(
-            Wire.of(self._client),
-            [(self._document_name(checked[position].id), checked[position]) for position in positions],
-            self._rng.randbytes(16),
-            tombstones_delay=self._tombstones_delay,
-            clock=self._clock,
-            rng=self._rng,
-            timeout=timeout,
-        )
+        named = [(self._document_name(checked[position].id), checked[position]) for position in positions]
+        if self._shared_adds is not None:
+            outcomes = await self._shared_adds.add_each(named, timeout)
+        else:
+            outcomes = await add_each(
+                Wire.of(self._client),
+                named,
+                self._rng.randbytes(16),
+                tombstones_delay=self._tombstones_delay,
+                clock=self._clock,
+                rng=self._rng,
+                timeout=timeout,
+            )
         results: builtins.list[bool | None] = [False] * len(checked)
         errors: dict[int, Exception] = {}
         for position, outcome in zip(positions, outcomes, strict=True):

@@ -17,6 +17,7 @@ from dsset.clock import Clock, SystemClock
 from dsset.dsset import DEFAULT_MAX_BYTES, TIMEOUT
 from dsset.items import check_moment
 from dsset.server_time import ServerTime
+from dsset.shared_adds import SharedAdds
 from eventbox.attempts import Attempts
 from eventbox.batch import Batch, Bounds
 from eventbox.drain import Drain, DrainBounds, DrainReport
@@ -55,6 +56,8 @@ class EventBox:
         quarantine_after: an event is set aside once it has failed by itself in so many drains.
         quarantine_retention: how long it is kept then, until a TTL policy removes it; None: for ever.
         meter_provider, tracer_provider: where metrics and spans go; OpenTelemetry's global ones by default.
+        share_emits: whether emits outside transactions that are under way at once share RPCs. One alone waits for
+            nobody; of many, each takes up to two round trips, and all together a few RPCs. Each stands alone.
         rng: where IDs, tokens and jitter come from; the operating system by default.
     """
 
@@ -69,6 +72,7 @@ class EventBox:
         quarantine_retention: timedelta | None = timedelta(days=30),
         meter_provider: MeterProvider | None = None,
         tracer_provider: TracerProvider | None = None,
+        share_emits: bool = False,
         rng: Random | None = None,
     ) -> None:
         if not isinstance(client, AsyncClient):
@@ -93,6 +97,11 @@ class EventBox:
         self._clock = clock or SystemClock()
         self._concurrency: Concurrency = concurrency
         self._rng = rng or SystemRandom()
+        self._shared_adds = (
+            SharedAdds(client, tombstones_delay=tombstones_delay, clock=self._clock, rng=self._rng)
+            if share_emits
+            else None
+        )
         self._telemetry = Telemetry(self._clock, meter_provider, tracer_provider)
         self._providers = (meter_provider, tracer_provider)
         self._server_time = ServerTime.of(client, self._clock)  # from now on it hears what is answered
@@ -390,7 +399,13 @@ class EventBox:
         )
 
     def _inbox(self, recipient: Recipient) -> DSSet:
-        return inbox_of(recipient, tombstones_delay=self._tombstones_delay, clock=self._clock, rng=self._rng)
+        return inbox_of(
+            recipient,
+            tombstones_delay=self._tombstones_delay,
+            clock=self._clock,
+            rng=self._rng,
+            shared_adds=self._shared_adds,
+        )
 
     def _check_recipient(self, recipient: object) -> None:
         if not isinstance(recipient, Recipient):

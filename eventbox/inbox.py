@@ -8,6 +8,7 @@ from random import Random
 from dsset import DSSet, Item
 from dsset.clock import Clock
 from dsset.items import ListedItem
+from dsset.shared_adds import SharedAdds
 from eventbox.events import Event, NewEvent
 from eventbox.recipient import Recipient
 
@@ -17,9 +18,23 @@ INBOX = "eventbox_inbox"
 _TRACEPARENT = "traceparent"
 
 
-def inbox_of(recipient: Recipient, *, tombstones_delay: timedelta, clock: Clock, rng: Random) -> DSSet:
+def inbox_of(
+    recipient: Recipient,
+    *,
+    tombstones_delay: timedelta,
+    clock: Clock,
+    rng: Random,
+    shared_adds: SharedAdds | None = None,
+) -> DSSet:
     """The set under the recipient's document."""
-    return DSSet(recipient.ref, name=INBOX, tombstones_delay=tombstones_delay, clock=clock, rng=rng)
+    return DSSet(
+        recipient.ref,
+        name=INBOX,
+        tombstones_delay=tombstones_delay,
+        clock=clock,
+        rng=rng,
+        shared_adds=shared_adds,
+    )
 
 
 def to_item(event: NewEvent, event_id: str, traceparent: str | None) -> Item:

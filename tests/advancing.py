@@ -27,10 +27,10 @@ async def while_advancing(clock: ManualClock, awaitable: Awaitable[T]) -> T:
     return await task
 
 
-async def sent(emulator: Emulator, rpc: str) -> None:
-    """Return once an RPC of this name has been sent to the emulator, which is in process."""
+async def sent(emulator: Emulator, rpc: str, times: int = 1) -> None:
+    """Return once so many RPCs of this name have been sent to the emulator, which is in process."""
     for _ in range(10_000):
-        if emulator.counts.rpcs[rpc]:
+        if emulator.counts.rpcs[rpc] >= times:
             return
         await asyncio.sleep(0)
     raise AssertionError(f"no {rpc} was sent")

@@ -1,0 +1,89 @@
+"""Measuring contenders side by side: on the same data, in one run, in turns."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[Any]]]]
+"""Makes the data for a turn (numbered), outside the measurement; what to measure."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians of one setting, in milliseconds. `plain_ms` is that of the fastest plain contender."""
+
+    benchmark: str
+    latency_ms: int
+    events: int
+    floor_ms: float
+    ours_ms: float
+    plain_ms: float
+
+
+async def medians(
+    contenders: Mapping[str, Prepare],
+    turns: int,
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+) -> dict[str, float]:
+    """The median of each contender's times, in milliseconds; they take turns, so that what disturbs, disturbs all.
+
+    `around` is entered for what is measured, and not for its preparation: a latency, say.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for turn in range(turns + 1):
+        for offset in range(len(names)):
+            name = names[(turn + offset) % len(names)]
+            work = await contenders[name](turn)
+            gc.collect()
+            async with around():
+                began = time.perf_counter()
+                await work()
+                took = time.perf_counter() - began
+            if turn:  # the first is for warming up
+                times[name].append(took * 1_000)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def report(results: list[Result], *, as_json: bool) -> None:
+    """Print a table, or one JSON list."""
+    if as_json:
+        json.dump([asdict(result) for result in results], sys.stdout)
+        click.echo()
+        return
+    table = Table()
+    for column in (
+        "benchmark",
+        "latency",
+        "events",
+        "floor",
+        "ours",
+        "plain",
+        "ours / floor",
+        "plain / ours",
+    ):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for one in results:
+        table.add_row(
+            one.benchmark,
+            f"{one.latency_ms} ms",
+            f"{one.events:,}",
+            f"{one.floor_ms:.2f} ms",
+            f"{one.ours_ms:.2f} ms",
+            f"{one.plain_ms:.2f} ms",
+            f"{one.ours_ms / one.floor_ms:.2f}",
+            f"{one.plain_ms / one.ours_ms:.2f}",
+        )
+    Console(width=120).print(table)

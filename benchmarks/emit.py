@@ -1,0 +1,124 @@
+"""Emitting, beside its floor and beside the plain way: `python -m benchmarks.emit [--json] [--quick]`.
+
+`emit`: one event at a time, each to a recipient of its own. `emit_concurrent`: 64 emitters at once. `emit_shared`: the
+same by a box with `share_emits`. A row's `events` is how many emitters there are, its times are of one event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import click
+from google.cloud.firestore import AsyncClient
+
+from benchmarks import plain
+from benchmarks.contest import Result, medians, report
+from benchmarks.floor import Floor
+from benchmarks.pinning import connect, latency, pinned_emulator
+from eventbox import EventBox, Recipient
+
+VALUE = b"v" * 200
+EMITTERS = 64
+
+Work = Callable[[], Awaitable[Any]]
+
+
+class Emits:
+    """The contenders; each event goes to a recipient of its own."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self.box = EventBox(client)
+        self.sharing = EventBox(client, share_emits=True)
+        self.floor = Floor(client)
+        self._fresh = itertools.count()
+
+    async def raw(self, emitters: int, each: int, _turn: int) -> Work:
+        requests = [
+            [
+                self.floor.prepare_emit(
+                    f"{self.floor.root}/raw/{next(self._fresh)}/eventbox_inbox/{n}", str(n), VALUE
+                )
+                for n in range(each)
+            ]
+            for _ in range(emitters)
+        ]
+
+        async def emitter(mine: list[bytes]) -> None:
+            for request in mine:
+                await self.floor.emit(request)
+
+        return lambda: asyncio.gather(*map(emitter, requests))
+
+    async def ours(self, box: EventBox, emitters: int, each: int, _turn: int) -> Work:
+        numbers = [[next(self._fresh) for _ in range(each)] for _ in range(emitters)]
+
+        async def emitter(mine: list[int]) -> None:
+            for n in mine:
+                recipient = Recipient(self.client.document(f"ours/{n}"), "recipient")
+                await box.emit(VALUE, recipient, id=str(n))
+
+        return lambda: asyncio.gather(*map(emitter, numbers))
+
+    async def plain(self, emitters: int, each: int, _turn: int) -> Work:
+        numbers = [[next(self._fresh) for _ in range(each)] for _ in range(emitters)]
+
+        async def emitter(mine: list[int]) -> None:
+            for n in mine:
+                await plain.emit(self.client, f"plain/{n}", str(n), VALUE)
+
+        return lambda: asyncio.gather(*map(emitter, numbers))
+
+
+async def measure(latencies: tuple[int, ...], turns: int) -> list[Result]:
+    """All rows."""
+    results = []
+    async with pinned_emulator() as process:
+        emits = Emits(connect(process.address))
+        for milliseconds in latencies:
+            around = partial(latency, process, milliseconds)
+            for benchmark, box, emitters, each in (
+                ("emit", emits.box, 1, 20),
+                ("emit_concurrent", emits.box, EMITTERS, 10),
+                ("emit_shared", emits.sharing, EMITTERS, 10),
+            ):
+                found = await medians(
+                    {
+                        "floor": partial(emits.raw, emitters, each),
+                        "ours": partial(emits.ours, box, emitters, each),
+                        "plain": partial(emits.plain, emitters, each),
+                    },
+                    turns,
+                    around,
+                )
+                per_event = {name: took / (emitters * each) for name, took in found.items()}
+                results.append(
+                    Result(
+                        benchmark,
+                        milliseconds,
+                        emitters,
+                        per_event["floor"],
+                        per_event["ours"],
+                        per_event["plain"],
+                    )
+                )
+    return results
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list and nothing else.")
+@click.option("--quick", is_flag=True, help="Fewer settings and turns, in under a minute.")
+def main(as_json: bool, quick: bool) -> None:
+    """Measure emitting beside its floor and the plain way."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    latencies = (0, 10) if quick else (0, 10, 30)
+    report(asyncio.run(measure(latencies, 5 if quick else 15)), as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""`SharedAdds`: adds of many callers at once, in few RPCs.
+
+An add that finds nobody under way goes out at once. What comes meanwhile is gathered, and goes together as soon as
+there is room: so one caller alone waits for nobody, and a thousand at once share a few RPCs. Each item stands alone in
+a BatchWrite, so nobody's item can make another's fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.firestore_v1.async_client import AsyncClient
+
+from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
+from dsset.clock import Clock
+from dsset.items import Item
+from dsset.wire import Wire
+
+_IN_FLIGHT = 2
+"""Rounds under way at a time: while the server works on one, the next is made; more would only be smaller."""
+
+Outcome: TypeAlias = bool | GoogleAPICallError
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An item that somebody wants added, and where the outcome goes."""
+
+    name: str
+    item: Item
+    timeout: timedelta
+    outcome: asyncio.Future[Outcome]
+
+
+class SharedAdds:
+    """Gathers the adds of one client's sets, outside transactions.
+
+    Args:
+        client: whose database the items go to.
+        tombstones_delay, clock, rng: as those of each set that shares.
+    """
+
+    def __init__(
+        self, client: AsyncClient, *, tombstones_delay: timedelta, clock: Clock, rng: Random
+    ) -> None:
+        self._client = client
+        self._tombstones_delay = tombstones_delay
+        self._clock = clock
+        self._rng = rng
+        self._rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, _Rounds] = WeakKeyDictionary()
+
+    async def add_each(self, named: Sequence[tuple[str, Item]], timeout: timedelta) -> list[Outcome]:
+        """As `adding.add_each`: for each (document name, item) whether it was new, or why it could not be added.
+
+        Whoever is cancelled while it waits takes back what has not been sent yet.
+        """
+        loop = asyncio.get_running_loop()
+        rounds = self._rounds.get(loop)
+        if rounds is None:
+            rounds = self._rounds[loop] = _Rounds(self)
+        waiting = [_Waiting(name, item, timeout, loop.create_future()) for name, item in named]
+        rounds.add(waiting)
+        try:
+            return [await one.outcome for one in waiting]
+        except BaseException:
+            for one in waiting:
+                one.outcome.cancel()
+            raise
+
+    async def send(self, sending: Sequence[_Waiting]) -> list[Outcome]:
+        """Add one round's items; their outcomes."""
+        return await add_each(
+            Wire.of(self._client),
+            [(one.name, one.item) for one in sending],
+            self._rng.randbytes(16),
+            tombstones_delay=self._tombstones_delay,
+            clock=self._clock,
+            rng=self._rng,
+            timeout=sending[0].timeout,
+        )
+
+
+class _Rounds:
+    """What waits in one event loop, and the rounds that are under way there."""
+
+    def __init__(self, adds: SharedAdds) -> None:
+        self._adds = adds
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._called = False
+
+    def add(self, waiting: Sequence[_Waiting]) -> None:
+        self._waiting.extend(waiting)
+        if not self._called:
+            self._called = True
+            # not now: others that are ready to run may want to come along
+            asyncio.get_running_loop().call_soon(self._begin, context=Context())
+
+    def _begin(self) -> None:
+        self._called = False
+        while self._waiting and len(self._under_way) < _IN_FLIGHT:
+            sending = self._next()
+            if not sending:
+                return
+            # a context of its own: a round belongs to none of those whose items it sends
+            task = asyncio.get_running_loop().create_task(self._send(sending), context=Context())
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+
+    def _next(self) -> list[_Waiting]:
+        """What goes together: up to an RPC's limits, with one time-out, and no document twice."""
+        taken: dict[str, _Waiting] = {}
+        left: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < MAX_WRITES:
+            one = self._waiting.popleft()
+            if one.outcome.done():  # given up
+                continue
+            first = next(iter(taken.values()), one)
+            if one.name in taken or one.timeout != first.timeout:
+                left.append(one)
+                continue
+            size += len(one.name) + len(one.item.value) + 1_024
+            if taken and size > MAX_BYTES:
+                left.append(one)
+                break
+            taken[one.name] = one
+        self._waiting.extendleft(reversed(left))
+        return list(taken.values())
+
+    async def _send(self, sending: Sequence[_Waiting]) -> None:
+        try:
+            outcomes = await self._adds.send(sending)
+        except BaseException as error:
+            for one in sending:
+                if not one.outcome.done():
+                    if isinstance(error, asyncio.CancelledError):
+                        one.outcome.cancel()
+                    else:
+                        one.outcome.set_exception(error)
+            raise
+        for one, outcome in zip(sending, outcomes, strict=True):
+            if not one.outcome.done():
+                one.outcome.set_result(outcome)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # those who wait have been told
+        self._begin()

@@ -1,0 +1,171 @@
+"""Adds that share RPCs: each is as it would be alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import pytest
+from google.api_core.exceptions import PermissionDenied
+from google.cloud.firestore import AsyncClient
+
+from dsset import AddError, DSSet, Item
+from dsset.shared_adds import SharedAdds
+from emulator.firestore import Emulator, Fault
+from eventbox.testing import ManualClock
+from tests.advancing import sent, while_advancing
+from tests.dsset.test_dsset import ids, pop
+
+
+@pytest.fixture
+def shared(local_client: AsyncClient, clock: ManualClock) -> SharedAdds:
+    return SharedAdds(local_client, tombstones_delay=timedelta(hours=24), clock=clock, rng=Random(1))
+
+
+def a_set(client: AsyncClient, clock: ManualClock, shared: SharedAdds, path: str = "queues/1") -> DSSet:
+    return DSSet(client.document(path), clock=clock, shared_adds=shared)
+
+
+async def test_adds_at_once_to_any_sets_share_a_few_rpcs(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    sets = [a_set(local_client, clock, shared, f"queues/{n}") for n in range(10)]
+    emulator.counts.reset()
+    results = await asyncio.gather(*(sets[n % 10].add([Item(str(n), b"x")]) for n in range(300)))
+    assert results == [[True]] * 300
+    assert emulator.counts.rpcs == {"BatchWrite": 1}
+    assert emulator.counts.writes == 300
+    assert [len((await one.list(99)).items) for one in sets] == [30] * 10
+
+
+async def test_one_alone_is_sent_at_once(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    assert await a_set(local_client, clock, shared).add([Item("a", b"x")]) == [True]
+    assert clock.monotonic() == 0
+    assert emulator.counts.rpcs["BatchWrite"] == 1
+
+
+async def test_what_comes_while_two_rounds_are_under_way_goes_together_after_one_of_them(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    emulator.faults.add(Fault(rpc="BatchWrite", latency=timedelta(seconds=1), times=2))
+    tasks = [asyncio.create_task(one.add([Item("first", b"x")]))]
+    await sent(emulator, "BatchWrite")
+    tasks.append(asyncio.create_task(one.add([Item("second", b"x")])))
+    await sent(emulator, "BatchWrite", 2)
+    tasks += [asyncio.create_task(one.add([Item(str(n), b"x")])) for n in range(20)]
+    assert await while_advancing(clock, asyncio.gather(*tasks)) == [[True]] * 22
+    assert emulator.counts.rpcs["BatchWrite"] == 3
+
+
+async def test_the_same_id_by_several_callers_is_new_to_one(
+    local_client: AsyncClient, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    results = await asyncio.gather(*(one.add([Item("a", b"x"), Item(str(n), b"y")]) for n in range(50)))
+    assert sorted(results) == [[False, True]] * 49 + [[True, True]]
+    assert await ids(one) == {"a", *map(str, range(50))}
+
+
+async def test_an_item_that_cannot_be_added_fails_nobody_elses(
+    local_client: AsyncClient, clock: ManualClock, shared: SharedAdds
+) -> None:
+    good = a_set(local_client, clock, shared)
+    bad = a_set(local_client, clock, shared, "queues/" + "x" * 1_400)
+    too_long = DSSet(  # a name of more than 6 KiB
+        local_client.document("/".join(["a" * 1_400, "b" * 1_400] * 3)), clock=clock, shared_adds=shared
+    )
+    results = await asyncio.gather(
+        good.add([Item("a", b"1")]),
+        too_long.add([Item("b", b"2")]),
+        bad.add([Item("c", b"3")]),
+        return_exceptions=True,
+    )
+    assert results[0] == results[2] == [True]
+    assert isinstance(results[1], AddError)
+
+
+async def test_an_error_of_the_rpc_is_told_to_each(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    emulator.faults.add(Fault(rpc="BatchWrite", error="PERMISSION_DENIED"))
+    results = await asyncio.gather(*(one.add([Item(str(n), b"x")]) for n in range(3)), return_exceptions=True)
+    for result in results:
+        assert isinstance(result, AddError)
+        assert isinstance(result.__cause__, PermissionDenied)
+    assert await one.add([Item("0", b"x")]) == [True]
+
+
+async def test_an_own_resend_is_no_duplicate_even_if_the_item_was_consumed_in_between(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", when="after"))
+    adding = asyncio.gather(*(one.add([Item(str(n), b"x")]) for n in range(3)))
+    await sent(emulator, "BatchWrite")
+    await pop(one, local_client, "1")
+    assert await while_advancing(clock, adding) == [[True]] * 3
+    assert await ids(one) == {"0", "2"}
+
+
+async def test_whoever_is_cancelled_before_the_round_takes_its_item_back_and_no_others(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    emulator.faults.add(Fault(rpc="BatchWrite", latency=timedelta(seconds=1), times=2))
+    tasks = [asyncio.create_task(one.add([Item(name, b"x")])) for name in "a"]
+    await sent(emulator, "BatchWrite")
+    tasks.append(asyncio.create_task(one.add([Item("b", b"x")])))
+    await sent(emulator, "BatchWrite", 2)
+    given_up = asyncio.create_task(one.add([Item("c", b"x")]))
+    tasks.append(asyncio.create_task(one.add([Item("d", b"x")])))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await while_advancing(clock, asyncio.gather(*tasks)) == [[True]] * 3
+    assert await ids(one) == {"a", "b", "d"}
+    assert given_up.cancelled()
+
+
+async def test_time_outs_are_each_callers_own(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", times=12))
+    short = one.add([Item("a", b"x")], timeout=timedelta(seconds=1))
+    results = await while_advancing(
+        clock, asyncio.gather(short, one.add([Item("b", b"x")]), return_exceptions=True)
+    )
+    assert isinstance(results[0], AddError)
+    assert results[1] == [True]
+
+
+def test_an_event_loop_that_ended_in_the_middle_leaves_nothing_stuck(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    async def abandon() -> None:
+        one = a_set(local_client, clock, shared)
+        emulator.faults.add(Fault(rpc="BatchWrite", latency=timedelta(seconds=1), times=2))
+        for name in "ab":
+            asyncio.get_running_loop().create_task(one.add([Item(name, b"x")]))
+            await sent(emulator, "BatchWrite")
+
+    async def add() -> list[bool]:
+        return await a_set(local_client, clock, shared).add([Item("c", b"x")])
+
+    asyncio.run(abandon())
+    emulator.faults.clear()
+    assert asyncio.run(add()) == [True]
+
+
+async def test_more_than_an_rpc_takes_goes_in_several(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    large = [one.add([Item(f"large {n}", bytes(900_000))]) for n in range(20)]
+    small = [one.add([Item(f"small {n}", b"x")]) for n in range(600)]
+    assert await asyncio.gather(*large, *small) == [[True]] * 620
+    assert emulator.counts.rpcs["BatchWrite"] == 4
