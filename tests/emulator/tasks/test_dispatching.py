@@ -3,17 +3,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
 from google.cloud.tasks_v2 import CloudTasksAsyncClient
 
 from emulator.manual_clock import ManualClock
 from emulator.tasks import TasksEmulator
 from tests.emulator.tasks.recording_worker import RecordingWorker, Request, http
-
-
-async def turns() -> None:
-    """Let whoever can go on go on."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+from tests.emulator.tasks.waiting import until
 
 
 async def test_drain_dispatches_what_is_due_and_tells_how_much(
@@ -77,7 +73,222 @@ async def test_running_dispatches_in_the_background(
         await called.wait()
         called.clear()
         await client.create_task(parent=queue, task=http(schedule_time=clock.now() + timedelta(seconds=9)))
-        await turns()
+        await until(clock)
         clock.advance(timedelta(seconds=9))
         await called.wait()
     assert len(worker.requests) == 2
+
+
+async def test_a_paused_queue_dispatches_nothing_until_it_is_resumed(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str, worker: RecordingWorker
+) -> None:
+    other = tasks.create_queue("other")
+    await client.pause_queue(name=queue)
+    await client.create_task(parent=queue, task=http("/paused"))
+    await client.create_task(parent=other, task=http("/other"))
+    assert await tasks.drain() == 1
+    async with tasks.running():
+        assert worker.paths == ["/other"]
+        await client.resume_queue(name=queue)
+        assert await tasks.drain() == 1
+    assert worker.paths == ["/other", "/paused"]
+
+
+@pytest.mark.parametrize("way", ["delete_task", "purge_queue", "delete_queue"])
+async def test_a_task_that_goes_while_it_runs_is_not_tried_again(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+    way: str,
+) -> None:
+    task = await client.create_task(parent=queue, task=http())
+
+    async def end(_: Request) -> None:
+        await getattr(client, way)(name=task.name if way == "delete_task" else queue)
+
+    worker.before_answer = end
+    worker.statuses.append(500)
+    assert await tasks.drain() == 1
+    clock.advance(timedelta(days=1))
+    assert await tasks.drain() == 0
+
+
+async def test_a_task_that_goes_before_its_turn_is_not_dispatched(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str, worker: RecordingWorker
+) -> None:
+    await client.create_task(parent=queue, task=http("/stays"))
+    gone = await client.create_task(parent=queue, task=http("/gone"))
+    await client.delete_task(name=gone.name)
+    assert await tasks.drain() == 1
+    assert worker.paths == ["/stays"]
+
+
+async def test_a_queue_has_no_more_under_way_than_it_allows(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, worker: RecordingWorker
+) -> None:
+    queue = tasks.create_queue("narrow", rate_limits={"max_concurrent_dispatches": 3})
+    under_way, most = 0, 0
+
+    async def count(_: Request) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    worker.before_answer = count
+    for _ in range(20):
+        await client.create_task(parent=queue, task=http())
+    assert await tasks.drain() == 20
+    assert most == 3
+
+
+async def test_drain_knows_no_rates_and_the_background_does(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, worker: RecordingWorker, clock: ManualClock
+) -> None:
+    queue = tasks.create_queue("slow", rate_limits={"max_dispatches_per_second": 2})
+    for _ in range(10):
+        await client.create_task(parent=queue, task=http())
+    assert await tasks.drain() == 10
+
+    worker.requests.clear()
+    clock.advance(timedelta(minutes=1))
+    for _ in range(10):
+        await client.create_task(parent=queue, task=http())
+    async with tasks.running():
+        told = []
+        for _ in range(5):
+            await until(clock)
+            told.append(len(worker.requests))
+            clock.advance(timedelta(seconds=1))
+    assert told == [2, 4, 6, 8, 10]
+
+
+async def test_a_queue_whose_worker_is_overloaded_slows_down_and_recovers(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, worker: RecordingWorker, clock: ManualClock
+) -> None:
+    queue = tasks.create_queue("q", rate_limits={"max_dispatches_per_second": 10})
+    other = tasks.create_queue("other", rate_limits={"max_dispatches_per_second": 10})
+    for _ in range(1_000):
+        await client.create_task(parent=queue, task=http("/overloaded"))
+        await client.create_task(parent=other, task=http("/other"))
+    worker.statuses.append(429)
+
+    async def a_second() -> tuple[int, int]:
+        before = list(worker.paths)
+        for _ in range(20):
+            clock.advance(timedelta(seconds=0.05))
+            await until(clock)
+        new = worker.paths[len(before) :]
+        return new.count("/overloaded"), new.count("/other")
+
+    async with tasks.running():
+        await until(clock)
+        slowed, whole = await a_second()
+        assert slowed <= 6
+        assert whole == 10
+        for _ in range(40):
+            recovered, whole = await a_second()
+        assert recovered == whole == 10
+
+
+async def test_queues_take_turns(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, worker: RecordingWorker
+) -> None:
+    first, second = tasks.create_queue("first"), tasks.create_queue("second")
+    for _ in range(100):
+        await client.create_task(parent=first, task=http("/first"))
+    for _ in range(3):
+        await client.create_task(parent=second, task=http("/second"))
+    await tasks.drain()
+    assert worker.paths[:6] == ["/first", "/second"] * 3
+
+
+async def test_a_drain_that_is_cancelled_gives_its_tasks_back(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+) -> None:
+    async def hang(_: Request) -> None:
+        await clock.sleep(timedelta(minutes=1))
+
+    worker.before_answer = hang
+    task = await client.create_task(parent=queue, task=http())
+    drain = asyncio.ensure_future(tasks.drain())
+    await until(clock)
+    drain.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drain
+
+    worker.before_answer = None
+    assert await tasks.drain() == 1
+    assert [request.task for request in worker.requests] == [task.name.rpartition("/")[2]] * 2
+
+
+async def test_what_is_under_way_when_the_background_ends_is_due_again(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+) -> None:
+    async def hang(_: Request) -> None:
+        await clock.sleep(timedelta(minutes=1))
+
+    worker.before_answer = hang
+    await client.create_task(parent=queue, task=http())
+    async with tasks.running():
+        await until(clock)
+    worker.before_answer = None
+    assert await tasks.drain() == 1
+    assert len(worker.requests) == 2
+
+
+async def test_a_drain_waits_for_what_the_background_has_begun(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+) -> None:
+    async def hang(_: Request) -> None:
+        await clock.sleep(timedelta(seconds=9))
+
+    worker.before_answer = hang
+    await client.create_task(parent=queue, task=http())
+    async with tasks.running():
+        await until(clock)
+        drain = asyncio.ensure_future(tasks.drain())
+        await until(clock)
+        assert not drain.done()
+        clock.advance(timedelta(seconds=9))
+        assert await drain == 1
+
+
+async def test_what_goes_elsewhere_than_to_a_mounted_application_goes_over_http(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str
+) -> None:
+    task = await client.create_task(
+        parent=queue, task={"http_request": {"url": "http://127.0.0.1:9/nobody-listens-here"}}
+    )
+    assert await tasks.drain() == 1
+    attempt = (await client.get_task(name=task.name)).last_attempt
+    assert attempt.response_status.code == 14
+
+
+async def test_tasks_of_many_loops_one_after_the_other_are_dispatched(
+    tasks: TasksEmulator, queue: str, worker: RecordingWorker
+) -> None:
+    def in_a_loop_of_its_own() -> int:
+        async def once() -> int:
+            await tasks.client().create_task(parent=queue, task=http())
+            return await tasks.drain()
+
+        return asyncio.run(once())
+
+    assert [await asyncio.to_thread(in_a_loop_of_its_own) for _ in range(3)] == [1, 1, 1]
