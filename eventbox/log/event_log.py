@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Protocol
+from collections.abc import AsyncGenerator, Iterable
+from datetime import timedelta
 
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from eventbox.box import EventBox
-from eventbox.events import NewEvent, Receipt
-from eventbox.log import entry_codec, ordering
+from eventbox.log import ordering
+from eventbox.log.appending import Appender
+from eventbox.log.arguments import check_count, check_duration, check_id_age, check_position
 from eventbox.log.cursor import CursorDocument, check_follower
-from eventbox.log.entry import EventPersistence, LogEntry, Module, NewLogEntry, check_entry
-from eventbox.log.following import CaughtUp, Follower, Handler, watching
+from eventbox.log.entry import EventPersistence, LogEntry, Module, NewLogEntry
+from eventbox.log.following import MAX_BATCH, CaughtUp, Follower, Handler, tail, watching
 from eventbox.log.in_process import InProcess
 from eventbox.log.log_event import LogEvent, to_entry
 from eventbox.log.ordering import Ordering
 from eventbox.log.overview import LogOverview, overview
 from eventbox.log.reading import Reader
+from eventbox.log.sender import Sender
 from eventbox.log.track import PERSISTENT, TRIMABLE, Track
 from eventbox.log.transient import TransientEntries
 from eventbox.log.trimming import trim
 from eventbox.recipient import Recipient
-from eventbox.transaction import Transaction
 
 MONITORING_STRING = "eventbox.log"
 
 MAX_READ_BYTES = 32 * 1024 * 1024
-_MAX_BATCH = 10_000
-_MAX_POSITION = 2**63 - 1
-
-
-class Sender(Protocol):
-    """What sends an event and wakes who processes it; `eventbox.tasks.TaskQueue` is one."""
-
-    async def send(
-        self,
-        value: bytes,
-        to: Recipient,
-        *,
-        id: str | None = None,
-        process_after: datetime | None = None,
-        transaction: Transaction | None = None,
-    ) -> Receipt:
-        """Emit the event and wake the recipient."""
-        ...
 
 
 class EventLog:
@@ -82,13 +64,9 @@ class EventLog:
         self._box = box
         self._recipient = Recipient(ref, MONITORING_STRING)
         box._check_recipient(self._recipient)
-        if sender is not None and not callable(getattr(sender, "send", None)):
-            raise TypeError(
-                f"sender must have a method send, as a TaskQueue has; a {type(sender).__name__} has none"
-            )
-        self._sender = sender
         self._ref = ref
         self._in_process = InProcess.of(box._client, ref._document_path)
+        self._appender = Appender(box, self._recipient, self._in_process, sender)
 
     @property
     def recipient(self) -> Recipient:
@@ -138,27 +116,7 @@ class EventLog:
 
         Outside a transaction each stands alone: when it raises, some may have been appended. See `append`.
         """
-        checked = [check_entry(entry) for entry in entries]
-        self._box._check_transaction(transaction)
-        stored = [entry for entry in checked if entry.persistence is not EventPersistence.TRANSIENT]
-        if len(stored) < len(checked) and not (transaction is None or isinstance(transaction, Transaction)):
-            raise TypeError(
-                "a transient entry needs a Transaction of eventbox (EventBox.run_in_transaction): google's does not "
-                "tell when it has committed"
-            )
-        now = self._box._clock.now()
-        await self._store([self._event(entry, now) for entry in stored], transaction)
-        transient = [
-            LogEntry(None, entry.kind, entry.module, now, entry.payload)
-            for entry in checked
-            if entry.persistence is EventPersistence.TRANSIENT
-        ]
-        if not transient:
-            return
-        if transaction is None:
-            self._in_process.subscribers.publish(transient)
-        else:
-            transaction.on_commit(lambda: self._in_process.subscribers.publish(transient))
+        await self._appender.append(entries, transaction)
 
     async def append_event(
         self,
@@ -182,7 +140,7 @@ class EventLog:
 
         Up to `capacity` of them wait for who reads slowly; then the oldest are lost, and counted in `missed`.
         """
-        _check_count("capacity", capacity)
+        check_count("capacity", capacity)
         return TransientEntries(self._in_process.subscribers, capacity)
 
     # Ordering -------------------------------------------------------------------------------------------------
@@ -212,10 +170,7 @@ class EventLog:
         Raises:
             google.api_core.exceptions.GoogleAPICallError: Firestore refuses for good (say, no permission).
         """
-        if not isinstance(interval, timedelta):
-            raise TypeError(f"interval must be a timedelta, not {type(interval).__name__}")
-        if interval < timedelta(0):
-            raise ValueError(f"interval must not be negative: {interval}")
+        check_duration("interval", interval)
         await ordering.run_ordering(self._box, self._recipient, interval)
 
     def processor(self) -> Ordering:
@@ -257,6 +212,24 @@ class EventLog:
     ) -> list[LogEntry]:
         """As `read`, from the trimable log."""
         return await self._read(TRIMABLE, position, limit, max_bytes)
+
+    def tail(self, position: int | None = None, *, trimable: bool = False) -> AsyncGenerator[LogEntry, None]:
+        """Every entry from a position on (the end, by default), and each that is added, until closed.
+
+            async with contextlib.aclosing(log.tail()) as entries:
+                async for entry in entries:
+                    ...
+
+        For who wants to see, and need not remember: nothing is written, and there is no cursor.
+
+        Raises:
+            TrimmedError: the next entry was trimmed before it was read.
+
+        Cost: 1 read at the start, and 2 a step; 1 read for each segment of what is there already.
+        """
+        if position is not None:
+            check_position(position)
+        return tail(self._box, self._ref, TRIMABLE if trimable else PERSISTENT, position)
 
     # Following ------------------------------------------------------------------------------------------------
 
@@ -326,7 +299,7 @@ class EventLog:
 
         A follower that runs goes there too; what it is just handling is not committed. Cost: 1 write.
         """
-        _check_position(position)
+        check_position(position)
         await self._cursor(follower, trimable=trimable).move(position)
 
     # Upkeep ---------------------------------------------------------------------------------------------------
@@ -354,15 +327,9 @@ class EventLog:
         Cost: 1 read; then, for each 8 segments, 2 RPCs, a read and a write or delete a segment. With
         `respect_cursors` a read for each follower.
         """
-        if not isinstance(min_id_age, int) or isinstance(min_id_age, bool):
-            raise TypeError(f"min_id_age must be an int, not {type(min_id_age).__name__}")
-        if min_id_age < 0:
-            raise ValueError(f"min_id_age must not be negative: {min_id_age}")
-        if not isinstance(min_age, timedelta):
-            raise TypeError(f"min_age must be a timedelta, not {type(min_age).__name__}")
-        if min_age < timedelta(0):
-            raise ValueError(f"min_age must not be negative: {min_age}")
-        _check_count("max_entries", max_entries)
+        check_id_age(min_id_age)
+        check_duration("min_age", min_age)
+        check_count("max_entries", max_entries)
         return await trim(
             self._box,
             self._ref,
@@ -380,31 +347,10 @@ class EventLog:
         """
         return await overview(self._box, self._recipient)
 
-    def _event(self, entry: NewLogEntry, now: datetime) -> NewEvent:
-        rank = self._in_process.ranks.next(now)
-        return NewEvent(entry_codec.encode(entry, now), id=entry.id, process_after=rank)
-
-    async def _store(self, events: list[NewEvent], transaction: AsyncTransaction | None) -> None:
-        if self._sender is None:
-            if events:
-                await self._box.emit_many(events, self._recipient, transaction=transaction)
-        elif events:
-            # one wake-up, after all are there
-            *others, last = events
-            if others:
-                await self._box.emit_many(others, self._recipient, transaction=transaction)
-            await self._sender.send(
-                last.value,
-                self._recipient,
-                id=last.id,
-                process_after=last.process_after,
-                transaction=transaction,
-            )
-
     async def _read(self, track: Track, position: int, limit: int, max_bytes: int) -> list[LogEntry]:
-        _check_position(position)
-        _check_count("limit", limit)
-        _check_count("max_bytes", max_bytes)
+        check_position(position)
+        check_count("limit", limit)
+        check_count("max_bytes", max_bytes)
         return await self._reader(track).read(position, limit, max_bytes)
 
     async def _handle(
@@ -413,10 +359,8 @@ class EventLog:
         check_follower(follower)
         if not callable(handler):
             raise TypeError(f"handler must be an asynchronous function, not {type(handler).__name__}")
-        _check_count("batch", batch)
-        if batch > _MAX_BATCH:
-            raise ValueError(f"batch must be at most {_MAX_BATCH:,}, not {batch:,}")
-        _check_position(start)
+        check_count("batch", batch, MAX_BATCH)
+        check_position(start)
         run = Follower(self._box, self._ref, track, follower, handler, batch=batch, start=start)
         if until_idle:
             await run.run(CaughtUp(self._reader(track, patience=timedelta.max)))
@@ -429,17 +373,3 @@ class EventLog:
 
     def _cursor(self, follower: str, *, trimable: bool) -> CursorDocument:
         return CursorDocument(self._box, self._ref, TRIMABLE if trimable else PERSISTENT, follower)
-
-
-def _check_position(position: object) -> None:
-    if not isinstance(position, int) or isinstance(position, bool):
-        raise TypeError(f"a position must be an int, not {type(position).__name__}")
-    if not 0 <= position <= _MAX_POSITION:
-        raise ValueError(f"a position must be 0 to 2^63 - 1, not {position}")
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value <= 0:
-        raise ValueError(f"{name} must be positive, not {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol, TypeAlias
@@ -24,6 +24,9 @@ from eventbox.log.track import Track
 from eventbox.transaction import Transaction
 
 _log = logging.getLogger("eventbox.log")
+
+MAX_BATCH = 10_000
+"""Entries in one transaction, at most: as many as one may hope to commit within 10 MiB."""
 
 Handler: TypeAlias = Callable[[Transaction, LogEntry], Awaitable[None]]
 
@@ -211,3 +214,17 @@ async def watching(box: EventBox, ref: AsyncDocumentReference, track: Track) -> 
         yield watch
     finally:
         await watch.aclose()
+
+
+async def tail(
+    box: EventBox, ref: AsyncDocumentReference, track: Track, position: int | None
+) -> AsyncGenerator[LogEntry, None]:
+    """See `EventLog.tail`."""
+    reader = Reader(box, ref, track, patience=timedelta.max)
+    if position is None:
+        position = await reader.next_id()
+    async with watching(box, ref, track) as watch:
+        while await watch.beyond(position) is not None:
+            for entry in await reader.following(position):
+                position += 1
+                yield entry

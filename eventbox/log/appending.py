@@ -1,0 +1,75 @@
+"""Appending: entries become events in the inbox of the log's document, ranked so that they are listed in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
+
+from eventbox.box import EventBox
+from eventbox.events import NewEvent
+from eventbox.log import entry_codec
+from eventbox.log.entry import EventPersistence, LogEntry, NewLogEntry, check_entry
+from eventbox.log.in_process import InProcess
+from eventbox.log.sender import Sender
+from eventbox.recipient import Recipient
+from eventbox.transaction import Transaction
+
+
+class Appender:
+    """Appends to one log."""
+
+    def __init__(
+        self, box: EventBox, recipient: Recipient, in_process: InProcess, sender: Sender | None
+    ) -> None:
+        if sender is not None and not callable(getattr(sender, "send", None)):
+            raise TypeError(
+                f"sender must have a method send, as a TaskQueue has; a {type(sender).__name__} has none"
+            )
+        self._box = box
+        self._recipient = recipient
+        self._in_process = in_process
+        self._sender = sender
+
+    async def append(self, entries: Iterable[NewLogEntry], transaction: AsyncTransaction | None) -> None:
+        """Append the entries, in a transaction if there is one. See `EventLog.append_many`."""
+        checked = [check_entry(entry) for entry in entries]
+        self._box._check_transaction(transaction)
+        stored = [entry for entry in checked if entry.persistence is not EventPersistence.TRANSIENT]
+        if len(stored) < len(checked) and not (transaction is None or isinstance(transaction, Transaction)):
+            raise TypeError(
+                "a transient entry needs a Transaction of eventbox (EventBox.run_in_transaction): google's does not "
+                "tell when it has committed"
+            )
+        now = self._box._clock.now()
+        await self._store([self._event(entry, now) for entry in stored], transaction)
+        transient = [
+            LogEntry(None, entry.kind, entry.module, now, entry.payload)
+            for entry in checked
+            if entry.persistence is EventPersistence.TRANSIENT
+        ]
+        if not transient:
+            return
+        if transaction is None:
+            self._in_process.subscribers.publish(transient)
+        else:
+            transaction.on_commit(lambda: self._in_process.subscribers.publish(transient))
+
+    def _event(self, entry: NewLogEntry, now: datetime) -> NewEvent:
+        rank = self._in_process.ranks.next(now)
+        return NewEvent(entry_codec.encode(entry, now), id=entry.id, process_after=rank)
+
+    async def _store(self, events: list[NewEvent], transaction: AsyncTransaction | None) -> None:
+        if not events:
+            return
+        if self._sender is None:
+            await self._box.emit_many(events, self._recipient, transaction=transaction)
+            return
+        # one wake-up, once all are there
+        *others, last = events
+        if others:
+            await self._box.emit_many(others, self._recipient, transaction=transaction)
+        await self._sender.send(
+            last.value, self._recipient, id=last.id, process_after=last.process_after, transaction=transaction
+        )
