@@ -39,6 +39,24 @@ def test_code_that_makes_its_client_has_an_empty_firestore(firestore_emulator_ho
     assert not client.document("cities/bern").get().exists
     client.document("cities/bern").set({})
     client.close()
+
+
+@pytest.mark.parametrize("run", range(2))
+async def test_tasks_run_when_the_test_says_so(tasks_emulator, tasks_client, run):
+    paths = []
+
+    async def worker(scope, receive, send):
+        paths.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    tasks_emulator.mount("http://worker", worker)
+    queue = tasks_emulator.create_queue("default")
+    task = {"name": f"{queue}/tasks/t", "http_request": {"url": "http://worker/run"}}
+    await tasks_client.create_task(parent=queue, task=task)
+    assert paths == []
+    assert await tasks_emulator.drain() == 1
+    assert paths == ["/run"]
 """
 
 
@@ -54,4 +72,4 @@ def test_the_fixtures_work_in_another_project(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "5 passed" in run.stdout
+    assert "7 passed" in run.stdout

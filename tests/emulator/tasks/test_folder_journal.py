@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from emulator.firestore import Emulator
 from emulator.status import Status
@@ -122,6 +122,7 @@ changes = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(changes, max_size=4), max_size=8), st.integers(0, 8))
 def test_any_changes_are_there_again(writes: list[list[Change]], restart_at: int) -> None:
     model: dict[tuple[str, str], bytes] = {}
