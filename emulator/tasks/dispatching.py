@@ -210,7 +210,7 @@ class Dispatching:
             following = queue.take_due(now)
             if following is not None:
                 task.spared = True
-                queue.await_turn(task, task.due_us)
+                queue.await_turn(task, task.due_us, first=True)
                 task = following
             mishap = None
         elif mishap is not None and mishap.latency and mishap.when != "twice" and not _fails_now(mishap):

@@ -72,9 +72,13 @@ class StoredQueue:
             self._gone.pop(task.id, None)
             self._gone[task.id] = name_free_us
 
-    def await_turn(self, task: StoredTask, due_us: int) -> None:
-        """Let a task be dispatched at this time, and at no other that was planned before."""
-        task.entry = next(self._entries)
+    def await_turn(self, task: StoredTask, due_us: int, *, first: bool = False) -> None:
+        """Let a task be dispatched at this time, and at no other that was planned before.
+
+        Of tasks of the same time it is the last, or the first.
+        """
+        entry = next(self._entries)
+        task.entry = -entry if first else entry
         heapq.heappush(self._due, (due_us, task.entry, task))
 
     def wait_no_more(self, task: StoredTask) -> None:
