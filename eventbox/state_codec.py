@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -48,6 +49,12 @@ class Encoded:
         return sorted(FieldPath(*path).to_api_repr() for path in kept)
 
 
+@lru_cache(maxsize=256)
+def _adapter(state_type: type[Any]) -> TypeAdapter[Any]:
+    """Made once for each type: it takes a millisecond for a dataclass, and a worker makes a processor for each run."""
+    return TypeAdapter(state_type)
+
+
 class StateCodec(Generic[S]):
     """Encodes and decodes states of one type.
 
@@ -67,9 +74,9 @@ class StateCodec(Generic[S]):
                     f"the fields {', '.join(lost)} of {state_type.__name__} have init=False: they could be saved but "
                     "never be loaded; make them properties, or parameters with a default"
                 )
-            self._adapter = TypeAdapter(state_type)
+            self._adapter = _adapter(state_type)
         elif issubclass(state_type, BaseModel):
-            self._adapter = TypeAdapter(state_type)
+            self._adapter = _adapter(state_type)
         elif not issubclass(state_type, dict):
             raise TypeError(
                 f"a state must be a dataclass, a pydantic model or a dict, but {state_type.__name__} is none of them"
