@@ -4,7 +4,7 @@
 |---|---|---|---|
 | done | 200 | DEBUG | all that was due is done, or a task's handler returned |
 | left | 200 | DEBUG | work is left, and the next wake-up made: a bound was reached, or the worker is stopping |
-| stuck | 200 | WARNING | work is left that a run did not move; the next wake-up comes later and later |
+| stuck | 200 | INFO | a run moved nothing of what is left; the next one comes later (from the 5th on: WARNING) |
 | quarantined | 200 | WARNING | done, and events were set aside (each has a log at ERROR of its own) |
 | contended | 200 | INFO | somebody else was faster, or is at it; a fresh wake-up made |
 | late | 200 | WARNING | it came over a minute late; a fresh wake-up made that is never late |
@@ -42,7 +42,7 @@ class Outcome(Enum):
 
     DONE = ("done", 200, logging.DEBUG)
     LEFT = ("left", 200, logging.DEBUG)
-    STUCK = ("stuck", 200, logging.WARNING)
+    STUCK = ("stuck", 200, logging.INFO)
     QUARANTINED = ("quarantined", 200, logging.WARNING)
     CONTENDED = ("contended", 200, logging.INFO)
     LATE = ("late", 200, logging.WARNING)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dsset.retry import is_transient
@@ -154,20 +155,19 @@ class _WakeUpRun:
         return await self._reported(report)
 
     async def _reported(self, report: DrainReport) -> Answer:
-        quarantined = getattr(report, "quarantined", 0)
-        moved = report.events + quarantined > 0
+        moved = report.events + report.quarantined > 0
         done = f"{report.batches} batches, {report.events} events"
         if report.contended:
             return await self._contended(done, moved=moved)
         if report.drained:
-            if quarantined:
-                return self._answer(Outcome.QUARANTINED, f"{done}, {quarantined} events set aside")
+            if report.quarantined:
+                return self._answer(Outcome.QUARANTINED, f"{done}, {report.quarantined} events set aside")
             return self._answer(Outcome.DONE, done)
         if moved or not report.batches:
             return await self._again(Outcome.LEFT, done, idle=0 if moved else self._wakeup.idle)
-        return await self._again(
-            Outcome.STUCK, f"{done}: the batch moved nothing", idle=self._wakeup.idle + 1
-        )
+        answer = await self._again(Outcome.STUCK, f"{done}: nothing moved", idle=self._wakeup.idle + 1)
+        notable = answer.outcome is Outcome.STUCK and self._wakeup.idle + 1 >= _NOTABLY_IDLE
+        return replace(answer, level=logging.WARNING) if notable else answer
 
     async def _contended(self, reason: str, *, moved: bool = False) -> Answer:
         return await self._again(Outcome.CONTENDED, reason, idle=0 if moved else self._wakeup.idle + 1)

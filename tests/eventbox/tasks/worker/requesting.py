@@ -49,6 +49,7 @@ async def call(
     async def send(message: Message) -> None:
         outgoing.append(message)
 
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -59,7 +60,7 @@ async def call(
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "headers": raw,
         "client": ("127.0.0.1", 1),
         "server": ("worker.example", 80),
         "state": {},
