@@ -24,12 +24,12 @@ class Removal:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._pending: list[Any] = []
+        self._pending: dict[str, Any] = {}  # by the document: a BatchWrite names each once
         self._running: asyncio.Task[None] | None = None
 
     def add(self, delete: Any) -> None:
-        """Carry out this write soon. Call it in the event loop."""
-        self._pending.append(delete)
+        """Carry out this write soon; of several to one document the last. Call it in the event loop."""
+        self._pending[delete.delete] = delete
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._run())
 
@@ -40,7 +40,7 @@ class Removal:
 
     async def _run(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:_MAX_WRITES], self._pending[_MAX_WRITES:]
+            batch = [self._pending.pop(name) for name in list(self._pending)[:_MAX_WRITES]]
             try:
                 await Wire.of(self._client).batch_write(batch, timeout=_TIMEOUT_S)
             except GoogleAPICallError as error:

@@ -13,6 +13,7 @@ import dsset
 import emulator.firestore
 import eventbox
 import eventbox.log
+import eventbox.tasks
 import eventbox.testing
 
 ROOT = Path(eventbox.__file__).parents[1]
@@ -41,6 +42,13 @@ def test_the_log_exports_these_names() -> None:
     ]  # fmt: skip
 
 
+def test_the_tasks_export_these_names() -> None:
+    assert eventbox.tasks.__all__ == [
+        "Auth", "CloudLoggingFormatter", "DropTask", "EnqueueError", "RunScope", "SweepReport", "Sweeper", "Task",
+        "TaskQueue", "TaskRequest", "WakeUp", "Worker", "tasks_client",
+    ]  # fmt: skip
+
+
 def test_the_others_export_these_names() -> None:
     assert emulator.firestore.__all__ == [
         "Counts", "Emulator", "Fault", "Faults", "InvalidLine", "Latency", "PendingFault",
@@ -48,7 +56,9 @@ def test_the_others_export_these_names() -> None:
     assert eventbox.testing.__all__ == ["ManualClock"]
 
 
-@pytest.mark.parametrize("module", [dsset, eventbox, eventbox.log, emulator.firestore, eventbox.testing])
+@pytest.mark.parametrize(
+    "module", [dsset, eventbox, eventbox.log, eventbox.tasks, emulator.firestore, eventbox.testing]
+)
 def test_every_exported_name_is_there_and_has_a_docstring(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]
         exported = getattr(module, name)
