@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from emulator.tasks.moments import from_datetime, now_us, set_timestamp, to_date
 from emulator.tasks.queue_config import check_retries, complete_retries, configured, updated
 from emulator.tasks.stored_queue import StoredQueue
 from emulator.tasks.stored_task import StoredTask
+
+_log = logging.getLogger(__name__)
 
 _NO_QUEUE = (
     "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize."
@@ -240,15 +243,20 @@ class Engine:
             self._write(Change("task", message.name, task.encode()))
 
     def tick(self) -> None:
-        """Do what the clock has made due, but for dispatching: end tasks that are too old, and free names."""
+        """Do what the clock has made due, but for dispatching: end tasks that are too old, and free names.
+
+        Where it cannot be written down, it is done all the same, and done again by whoever reads the journal next.
+        """
         now = self.now_us()
         if now < self._quiet_until_us:
             return
         freed: list[Change] = []
+        free_us = now + self._window_us
         for queue in self.queues.values():
             expired = list(queue.expire(now))
-            if expired:
-                self._drop(queue, expired)
+            freed += _dropped(expired, free_us)
+            for task in expired:
+                queue.drop(task, free_us)
             freed += [
                 Change("gone_task", f"{queue.name}/tasks/{task_id}", None)
                 for task_id in queue.free_names(now)
@@ -257,7 +265,10 @@ class Engine:
             name, _ = self._gone_queues.popitem(last=False)
             freed.append(Change("gone_queue", name, None))
         if freed:
-            self._write(*freed)
+            try:
+                self._write(*freed)
+            except Status:
+                _log.exception("what has expired stays in the data folder for now")
         self._quiet_until_us = min(
             (queue.next_expiry_us for queue in self.queues.values()), default=now + limits.RETENTION_US
         )

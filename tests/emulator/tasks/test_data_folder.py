@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -179,3 +181,45 @@ async def test_all_fields_of_a_task_survive(
     with opened(tmp_path, clock, worker) as emulator:
         assert await emulator.client().get_task(request=full) == before
     assert before.http_request.body == b"x" * 1_000
+
+
+@contextmanager
+def no_room(folder: Path) -> Iterator[None]:
+    """A quota that is used up: nothing more can be written to the folder."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / "tasks.sqlite3-wal").stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_ends_no_dispatching_and_loses_no_task(
+    tmp_path: Path, clock: ManualClock, worker: RecordingWorker
+) -> None:
+    ran = asyncio.Event()
+
+    async def tell(_: object) -> None:
+        ran.set()
+
+    worker.before_answer = tell
+    with opened(tmp_path, clock, worker) as emulator:
+        emulator.create_queue("default")
+        client = emulator.client()
+        await client.create_task(parent=QUEUE, task=named("done"))
+        await emulator.drain()
+        await client.create_task(parent=QUEUE, task=named("t", schedule_time=clock.now() + timedelta(days=1)))
+        async with emulator.running():
+            with no_room(tmp_path):
+                ran.clear()
+                clock.advance(timedelta(days=1))  # a name is free again, and a task is due
+                await ran.wait()
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            ran.clear()
+            clock.advance(timedelta(minutes=1))
+            await ran.wait()
+        await emulator.drain()
+        with pytest.raises(exceptions.NotFound):
+            await client.get_task(name=f"{QUEUE}/tasks/t")
+    assert [one.task for one in worker.requests[:3]] == ["done", "t", "t"]
