@@ -171,12 +171,12 @@ class _Sweep:
                 stale = [one for one in page.found if one.fresh_until <= page.read_time]
                 if stale and not await self._finish(stale, page.read_time):
                     return False
-                if len(stale) < len(page.found) or (page.complete and heard is not None):
+                # a clock that lags, where nothing was heard before, may have left out what is stale
+                asked_for_all = heard is not None or self._clock.now() + _LAG >= page.read_time
+                if len(stale) < len(page.found) or (page.complete and asked_for_all):
                     return True
                 if page.found:
                     after = page.found[-1]  # not from the start: queries are slow over what was just deleted
-                elif page.complete and self._clock.now() + _LAG >= page.read_time:
-                    return True  # else our clock lags, and there may be more that is stale
         return False
 
     async def _page(self, parent: str, by: datetime, after: FoundReminder | None) -> _Page:
