@@ -201,19 +201,16 @@ class Engine:
 
     def begin_attempt(self, task: StoredTask) -> None:
         """A task is dispatched now."""
-        task.under_way += 1
         task.begin_attempt(self.now_us())
 
     def give_back(self, queue: StoredQueue, task: StoredTask) -> None:
         """A dispatch came to nothing on our side: the task is due again."""
-        task.under_way -= 1
         if not task.gone and not task.entry:
             queue.await_turn(task, task.due_us)
             self.on_change()
 
     def end_attempt(self, queue: StoredQueue, task: StoredTask, attempt: Attempt) -> None:
         """A dispatch has ended: the task is done, or due again later, or given up."""
-        task.under_way -= 1
         if task.gone:
             return
         if attempt.succeeded:
@@ -221,8 +218,6 @@ class Engine:
             return
         now = self.now_us()
         task.end_attempt(attempt, now)
-        if task.under_way or task.entry:
-            return  # it was forced in between: what comes next is planned by the other dispatch, or already
         message = task.message
         again = queue.retries_of(task).next(
             message.dispatch_count,

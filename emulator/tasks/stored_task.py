@@ -35,7 +35,7 @@ class StoredTask:
 
     __slots__ = (
         "body", "due_us", "entry", "executions", "forced_us", "gone", "id", "latest_status", "message", "mishap",
-        "named", "retries", "spared", "under_way",
+        "named", "retries", "spared",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +56,6 @@ class StoredTask:
         self.latest_status = latest_status
         self.due_us = from_timestamp(message.schedule_time)
         self.retries: Any = None  # its own RetrySchedule, where it has one
-        self.under_way = 0  # how many of its dispatches are
         self.forced_us: int | None = None  # when RunTask was called
         self.gone = False
         self.spared = False  # a fault has had its turn: the next dispatch meets `mishap`, or nothing

@@ -8,7 +8,7 @@ from google.cloud.tasks_v2 import CloudTasksAsyncClient
 
 from emulator.manual_clock import ManualClock
 from emulator.tasks import TasksEmulator
-from tests.emulator.tasks.recording_worker import RecordingWorker, Request, http
+from tests.emulator.tasks.recording_worker import WORKER, RecordingWorker, Request, http
 from tests.emulator.tasks.waiting import until
 
 
@@ -113,6 +113,29 @@ async def test_a_task_that_goes_while_it_runs_is_not_tried_again(
     assert await tasks.drain() == 1
     clock.advance(timedelta(days=1))
     assert await tasks.drain() == 0
+
+
+async def test_the_end_of_a_deleted_task_is_not_that_of_another_with_its_name(
+    clock: ManualClock, worker: RecordingWorker
+) -> None:
+    tasks = TasksEmulator(clock=clock, dedup_window=timedelta(0))
+    tasks.mount(WORKER, worker)
+    queue, client = tasks.create_queue("q"), tasks.client()
+    named = http(name=f"{queue}/tasks/t", schedule_time=clock.now())
+
+    async def replace(_: Request) -> None:
+        worker.before_answer = None
+        await client.delete_task(name=named["name"])
+        await client.create_task(
+            parent=queue, task={**named, "schedule_time": clock.now() + timedelta(hours=1)}
+        )
+
+    worker.before_answer = replace
+    await client.create_task(parent=queue, task=named)
+    await tasks.drain()
+    assert (await client.get_task(name=named["name"])).dispatch_count == 0
+    clock.advance(timedelta(hours=1))
+    assert await tasks.drain() == 1
 
 
 async def test_a_task_that_goes_before_its_turn_is_not_dispatched(

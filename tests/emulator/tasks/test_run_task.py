@@ -79,19 +79,37 @@ async def test_a_task_is_run_though_the_queue_has_no_place_left(
 
 
 async def test_a_task_that_fails_when_it_is_run_waits_from_then_on(
-    tasks: TasksEmulator,
-    client: CloudTasksAsyncClient,
-    queue: str,
-    worker: RecordingWorker,
-    clock: ManualClock,
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, worker: RecordingWorker, clock: ManualClock
 ) -> None:
-    worker.statuses.append(500)
-    task = await client.create_task(parent=queue, task=http(schedule_time=clock.now() + LATER))
-    await client.run_task(name=task.name)
-    await tasks.drain()
-    task = await client.get_task(name=task.name)
-    assert task.schedule_time == clock.now() + timedelta(seconds=0.1)
-    assert task.dispatch_count == 1
+    config = {"min_backoff": 2 * LATER, "max_backoff": 2 * LATER}
+    queue = tasks.create_queue("patient", retry_config=config)
+    start = clock.now()
+
+    async def take_a_minute(_: Request) -> None:
+        await clock.sleep(timedelta(minutes=1))
+
+    worker.before_answer = take_a_minute
+    worker.statuses.extend([500, 500])
+    task = await client.create_task(parent=queue, task=http(schedule_time=start + LATER))
+    async with tasks.running():
+        await client.run_task(name=task.name)
+        await until(clock)
+        clock.advance(timedelta(minutes=1))
+        await until(clock)
+        task = await client.get_task(name=task.name)
+        assert task.schedule_time == start + 2 * LATER  # reckoned from the call
+        assert task.dispatch_count == 1
+
+        clock.advance(LATER)
+        await until(clock)
+        assert len(worker.requests) == 1  # when it was to run first, it does not
+        clock.advance(LATER - timedelta(minutes=1))
+        await until(clock)
+        clock.advance(timedelta(minutes=1))
+        await until(clock)
+        task = await client.get_task(name=task.name)
+        assert task.dispatch_count == 2
+        assert task.schedule_time == clock.now() + 2 * LATER  # and this one from its failure
 
 
 async def test_a_task_that_is_running_is_run_once_more(
@@ -137,6 +155,7 @@ async def test_a_thread_without_event_loop_can_ask_for_it(
         sync.run_task(name=task.name)
 
     async with tasks.running():
+        await until(clock)
         thread = threading.Thread(target=ask)
         thread.start()
         await called.wait()

@@ -80,7 +80,7 @@ NAMES = "projects/demo/locations/us-central1/queues/default/tasks"
         (http("/" + "é" * 400), "at most 2083 bytes"),
         (http(body=b"x", http_method="GET"), "only with POST, PUT or PATCH, not with GET"),
         (http(http_method=99), "http_method 99"),
-        (http(headers={"X-Large": "x" * 80 * 1024}), "less than 80KB"),
+        (http(headers={"X-Large": "x" * (80 * 1024 - 7)}), "less than 80KB"),
         (http(headers={"X Y": "z"}), "no name of an HTTP header"),
         (http(headers={"": "z"}), "no name of an HTTP header"),
         (http(headers={"X": "a\r\nInjected: b"}), "no line breaks"),
@@ -173,6 +173,22 @@ async def test_a_name_is_taken_while_the_task_is_there_and_for_a_day_after(
     await either_client.delete_task(name=named["name"])
     with pytest.raises(exceptions.AlreadyExists):
         await either_client.create_task(parent=queue, task=named)
+
+
+async def test_names_that_are_free_again_take_no_room(
+    client: CloudTasksAsyncClient, tasks: TasksEmulator, queue: str, clock: ManualClock
+) -> None:
+    kept = tasks._engine.queues[queue]
+    for number in range(3):
+        await client.create_task(parent=queue, task=http(name=f"{queue}/tasks/t{number}"))
+        await tasks.drain()
+        clock.advance(timedelta(hours=10))
+    assert list(kept.gone_names) == ["t0", "t1", "t2"]
+    await client.get_queue(name=queue)
+    assert list(kept.gone_names) == ["t1", "t2"]
+    clock.advance(timedelta(hours=24))
+    await client.get_queue(name=queue)
+    assert list(kept.gone_names) == []
 
 
 async def test_how_long_a_name_is_taken_can_be_chosen(clock: ManualClock) -> None:
