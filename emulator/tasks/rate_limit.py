@@ -11,11 +11,8 @@ DEFAULT_MAX_DISPATCHES_PER_SECOND = 500.0
 DEFAULT_MAX_CONCURRENT_DISPATCHES = 1_000
 """What Cloud Tasks picks where a queue says nothing."""
 
-SLOWEST = 1 / 32
-"""The part of the queue's rate that five halvings leave; it falls no further."""
-
 RECOVERY_PER_SECOND = 1 / 32
-"""The part of the queue's rate that comes back each second: from the slowest to the whole in 31 s."""
+"""The part of the queue's rate that comes back each second. Halved once a second, the rate ends at just this part."""
 
 _CUT_EVERY = 1.0
 """Seconds between two halvings: answers to tasks that were under way together are one piece of news."""
@@ -120,7 +117,7 @@ class RateLimit:
         if failed and (status in _OVERLOADED or self._many_fail) and now >= self._cut_at + _CUT_EVERY:
             self._refill()
             self._cut_at = now
-            self._factor = max(SLOWEST, self._factor / 2)
+            self._factor /= 2
             self._tokens = min(self._tokens, self._capacity)
 
     def abandon(self) -> None:

@@ -65,6 +65,15 @@ def test_changes_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
     assert [one.name for one in contents(tmp_path)] == ["b"]
 
 
+def test_the_first_of_two_changes_is_taken_back_when_the_second_fails(tmp_path: Path) -> None:
+    with closing(FolderJournal(tmp_path)) as journal:
+        journal.write([Change("task", "a", b"1")])
+        no_change = Change("task", None, b"")  # type: ignore[arg-type]
+        with pytest.raises(Status, match="INTERNAL"):
+            journal.write([Change("task", "a", None), no_change])
+        assert list(journal.read()) == [Change("task", "a", b"1")]
+
+
 def test_clearing_keeps_the_signing_key_alone(tmp_path: Path) -> None:
     with closing(FolderJournal(tmp_path)) as journal:
         assert journal.signing_key() is None

@@ -108,11 +108,18 @@ async def test_the_status_of_an_answer_is_told_and_no_redirect_followed(
     worker: RawWorker, dispatcher: HttpDispatcher, status: int
 ) -> None:
     worker.answer = (
-        f"HTTP/1.1 {status} X\r\nLocation: {worker.url}/other\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+        f"HTTP/1.1 {status} X\r\nLocation: {worker.url}/other\r\nContent-Length: 0\r\n\r\n"
     ).encode()
     for _ in range(2):
         attempt = await dispatcher.dispatch(delivery(worker.url))
         assert (attempt.status, attempt.succeeded) == (status, status < 300)
+    assert len(worker.requests) == 2
+
+
+async def test_cookies_are_not_kept(worker: RawWorker, dispatcher: HttpDispatcher) -> None:
+    worker.answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+    for _ in range(2):  # by a name: nobody keeps cookies of an IP address
+        await dispatcher.dispatch(delivery(worker.url.replace("127.0.0.1", "localhost")))
     assert len(worker.requests) == 2
     assert b"cookie" not in worker.requests[1].lower()
 
@@ -172,6 +179,7 @@ async def test_a_deadline_goes_by_the_clock_that_it_is_given(worker: RawWorker) 
     clock = ManualClock()
     dispatcher = HttpDispatcher(clock)
     assert await dispatcher.dispatch(delivery(worker.url, deadline=timedelta(minutes=30))) == Attempt(200)
+    assert clock.next_wake is None
     worker.answer = None
     worker.asked.clear()
     call = asyncio.ensure_future(dispatcher.dispatch(delivery(worker.url, deadline=timedelta(minutes=30))))

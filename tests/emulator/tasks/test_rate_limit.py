@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.cloud.tasks_v2 import RateLimits
 
-from emulator.tasks.rate_limit import SLOWEST, RateLimit
+from emulator.tasks.rate_limit import RECOVERY_PER_SECOND, RateLimit
 
 
 class Queue:
@@ -119,9 +119,9 @@ def test_the_rate_falls_to_a_32nd_and_no_further_and_all_of_it_comes_back() -> N
     for _ in range(30):
         queue.answered(429)
         queue.now += 1
-    assert queue.limit.effective_rate == pytest.approx(100 * 2 * SLOWEST)
+    assert queue.limit.effective_rate == pytest.approx(100 * 2 * RECOVERY_PER_SECOND)
     queue.answered(429)
-    assert queue.limit.effective_rate == pytest.approx(100 * SLOWEST)
+    assert queue.limit.effective_rate == pytest.approx(100 * RECOVERY_PER_SECOND)
     rates = []
     for _ in range(31):
         queue.now += 1
@@ -179,6 +179,18 @@ def test_failures_of_long_ago_and_those_that_many_successes_followed_do_not_coun
         queue.answered(200)
     queue.answered(500)
     assert queue.limit.effective_rate == 100
+
+
+def test_the_latest_twenty_answers_tell() -> None:
+    queue = Queue(rate=100)
+    for _ in range(30):
+        queue.answered(500)
+    assert queue.limit.effective_rate == 50
+    queue.now += 2
+    for _ in range(12):
+        queue.answered(200)
+    queue.answered(500)
+    assert queue.limit.effective_rate > 50
 
 
 def test_a_success_leaves_the_rate_of_a_failing_queue_alone() -> None:
