@@ -161,3 +161,12 @@ async def test_a_thread_without_event_loop_can_ask_for_it(
         await called.wait()
         await asyncio.to_thread(thread.join)
     assert len(worker.requests) == 1
+
+
+async def test_a_task_that_is_deleted_before_it_could_be_run_is_not_run(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str, worker: RecordingWorker
+) -> None:
+    task = await client.create_task(parent=queue, task=http())
+    await client.run_task(name=task.name)
+    await client.delete_task(name=task.name)
+    assert await tasks.drain() == 0
