@@ -56,12 +56,12 @@ class CursorDocument:
     def move_in(self, transaction: Transaction, cursor: Cursor, position: int) -> None:
         """Move it as part of a transaction, which fails if somebody else has moved it meanwhile: 1 write."""
         transaction._verify(self._name, cursor.version)
-        transaction._staging.change_verified(self._write(position, transaction.token))
+        fields = {**_position(position), "token": protos.Value(bytes_value=transaction.token)}
+        transaction._staging.change_verified(self._write(fields))
 
     async def move(self, position: int) -> None:
         """Move it whatever it is at; a transaction of the follower's that is under way will fail: 1 write."""
-        # the token makes it a change even where the position stays, so that the update time tells of it
-        write = self._write(position, self._box._rng.randbytes(16))
+        write = self._write(_position(position))
         wire = Wire.of(self._box._client)
         await retry_transient(
             lambda timeout: wire.commit([write], timeout=timeout),
@@ -80,11 +80,7 @@ class CursorDocument:
         # moved since by somebody else: before that, by ours, or now that it cannot be moved by ours any more?
         return Outcome.UNKNOWN
 
-    def _write(self, position: int, token: bytes) -> Any:
-        fields = {
-            "position": protos.Value(integer_value=position),
-            "token": protos.Value(bytes_value=token),
-        }
+    def _write(self, fields: dict[str, Any]) -> Any:
         return protos.Write(update=protos.Document(name=self._name, fields=fields))
 
     async def _fetch(self) -> Any:
@@ -94,6 +90,10 @@ class CursorDocument:
             Backoff(self._box._clock, self._box._rng, self._patience),
         )
         return responses[self._name]
+
+
+def _position(position: int) -> dict[str, Any]:
+    return {"position": protos.Value(integer_value=position)}
 
 
 async def all_positions(box: EventBox, ref: AsyncDocumentReference, track: Track) -> dict[str, int]:

@@ -42,9 +42,9 @@ class EventLog:
     two logs beside each other, with IDs of their own: the persistent one keeps its entries for good, the trimable one
     has every stored entry until it is trimmed.
 
-    Entries appended by one process keep their order, as far as they wait to be ordered together; those of several are
-    ordered by their clocks. An entry appended in a transaction takes its place at the time of the append, not of the
-    commit.
+    Entries appended by one process (with one client) keep their order, as far as they wait to be ordered together;
+    those of several are ordered by their clocks. An entry appended in a transaction takes its place at the time of the
+    append, not of the commit.
 
     Args:
         box: what it stands on.

@@ -13,6 +13,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from dsset import documents
+from dsset.items import MAX_VALUE_BYTES
 from dsset.retry import Backoff, is_transient
 from eventbox.box import EventBox
 from eventbox.document_processor import DocumentProcessor
@@ -57,7 +58,13 @@ class Ordering(DocumentProcessor[Head]):
         """
         chosen = _within_bounds(sorted(events, key=_rank))
         self.taken = len(chosen)
-        self.full = len(chosen) < len(events) or len(events) >= MAX_STEP_ENTRIES
+        size = sum(len(event.value) for event in chosen)
+        # a listing ends before the first event that has no room, and does not tell
+        self.full = (
+            len(chosen) < len(events)
+            or len(events) >= MAX_STEP_ENTRIES
+            or size > MAX_STEP_BYTES - MAX_VALUE_BYTES
+        )
         if not chosen:
             return Mutation()
         head, writes = self._append(state, chosen)

@@ -35,7 +35,17 @@ def test_the_quick_start_pays_each_delivery_once() -> None:
     assert "'paid': 40" in output
 
 
-@pytest.mark.parametrize("page", ["docs/guide.md", "docs/emulator.md", "docs/testing.md"])
+def test_the_payments_are_counted_joined_and_drawn() -> None:
+    output = run(ROOT / "examples" / "payments.py")
+    assert "'payment-started': 300" in output
+    succeeded, failed = re.search(r"succeeded: (\d+)", output), re.search(r"failed: (\d+)", output)
+    assert succeeded is not None
+    assert failed is not None
+    assert int(succeeded[1]) + int(failed[1]) == 300
+    assert "█" in output
+
+
+@pytest.mark.parametrize("page", ["docs/guide.md", "docs/emulator.md", "docs/log.md", "docs/testing.md"])
 def test_the_programs_of_a_page_run(page: str, tmp_path: Path) -> None:
     programs = [block for block in python_blocks(page) if "asyncio.run(" in block]
     assert programs

@@ -108,6 +108,26 @@ async def test_a_handler_that_fails_is_tried_again_and_does_not_move_the_cursor(
     assert [record.message.count("entry 1") for record in caplog.records] == [1, 1, 1]
 
 
+async def test_the_delay_after_a_failure_begins_anew_once_an_entry_was_handled(
+    local_log: EventLog, clock: ManualClock
+) -> None:
+    await append_and_order(local_log, "a", "b")
+    failures = {"a": 6, "b": 1}
+    delays: dict[str, float] = {}
+
+    async def handler(transaction: Transaction, entry: LogEntry) -> None:
+        payload = entry.payload.decode()
+        delays.setdefault(payload, clock.monotonic())
+        if failures[payload]:
+            failures[payload] -= 1
+            raise RuntimeError("not yet")
+        delays[payload] = clock.monotonic() - delays[payload]
+
+    await while_advancing(clock, local_log.handle_events("f", handler, until_idle=True))
+    assert 3 < delays["a"] < 6.4
+    assert 0.05 <= delays["b"] <= 0.1
+
+
 async def test_of_a_batch_in_which_the_handler_fails_those_before_stand(
     local_log: EventLog, local_client: AsyncClient, clock: ManualClock
 ) -> None:

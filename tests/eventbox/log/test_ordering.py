@@ -170,19 +170,23 @@ async def test_run_ordering_orders_what_comes_at_most_once_an_interval(
     assert payloads(await local_log.read()) == list("abcd")
 
 
+@pytest.mark.parametrize(
+    ("waiting", "steps"), [([str(n) for n in range(2_500)], 3), (["x" * 900_000] * 10, 3)]
+)
 async def test_run_ordering_does_not_wait_between_full_steps(
-    local_log: EventLog, emulator: Emulator, clock: ManualClock
+    local_log: EventLog, emulator: Emulator, clock: ManualClock, waiting: list[str], steps: int
 ) -> None:
-    await append(local_log, *map(str, range(2_500)))
+    await append(local_log, *waiting)
+    emulator.counts.reset()
     began = clock.now()
     running = asyncio.create_task(local_log.run_ordering(interval=timedelta(hours=1)))
     try:
-        await until(lambda: emulator.counts.rpcs["Commit"] == 3)
+        await until(lambda: emulator.counts.rpcs["Commit"] == steps)
         assert clock.now() == began
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    assert len(await read_all(local_log)) == 2_500
+    assert len(await read_all(local_log)) == len(waiting)
 
 
 async def test_run_ordering_costs_nothing_while_nothing_happens(

@@ -37,6 +37,7 @@ async def test_a_thousand_entries_of_two_hundred_bytes_are_ten_reads_at_most(
     emulator.counts.reset()
     assert len(await local_log.read(0, 1_000)) == 1_000
     assert emulator.counts.reads <= 10
+    assert emulator.counts.rpcs["RunQuery"] <= 3
 
 
 async def test_any_position_is_found_by_one_read(local_log: EventLog, emulator: Emulator) -> None:

@@ -105,13 +105,27 @@ async def test_one_call_removes_as_many_as_it_is_told_at_most(log: EventLog) -> 
     assert removed == [33, 33, 33, 1]
 
 
+async def test_a_bound_that_takes_several_commits_is_kept_to_the_entry(
+    local_log: EventLog, emulator: Emulator
+) -> None:
+    for _ in range(12):
+        await append_and_order(local_log, *(["x" * 30_000] * 3))
+    emulator.counts.reset()
+    assert await local_log.trim(min_id_age=1, min_age=AT_ONCE, max_entries=32) == 32
+    assert emulator.counts.rpcs["Commit"] == 2
+    assert (await local_log.read_trimable(32))[0].id == 32
+
+
 async def test_cursors_are_respected_when_asked_for(log: EventLog) -> None:
     await append_and_order(log, *map(str, range(10)))
     await log.move_cursor("slow", 3, trimable=True)
     await log.move_cursor("quick", 8, trimable=True)
     await log.move_cursor("other log", 1)
+    await log.move_cursor("ahead", 12, trimable=True)
     assert await log.trim(min_id_age=0, min_age=AT_ONCE, respect_cursors=True) == 3
     assert payloads(await log.read_trimable(3)) == [str(n) for n in range(3, 10)]
+    behind = {one.follower: one.behind for one in (await log.overview()).followers}
+    assert behind == {"ahead": 0, "other log": 9, "quick": 2, "slow": 7}
     assert await log.trim(min_id_age=0, min_age=AT_ONCE) == 7
 
 
