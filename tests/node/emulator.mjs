@@ -16,7 +16,6 @@ import {Firestore} from '@google-cloud/firestore';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const GIVEN = process.env.FIRESTORE_EMULATOR_HOST;
-const PREFIX = 'export FIRESTORE_EMULATOR_HOST=';
 
 // away from Google Cloud, the client's authentication would look for a metadata server, for seconds
 process.env.METADATA_SERVER_DETECTION ??= 'none';
@@ -34,7 +33,9 @@ export function useEmulator({concurrency = 'pessimistic'} = {}) {
   const clients = [];
 
   before(async () => {
-    if (!GIVEN) ({address, stop} = await start(concurrency));
+    if (!GIVEN) {
+      ({address, stop} = await start('FIRESTORE_EMULATOR_HOST', ['firestore', '--concurrency', concurrency]));
+    }
   });
 
   after(async () => {
@@ -62,9 +63,17 @@ export function useEmulator({concurrency = 'pessimistic'} = {}) {
   };
 }
 
-async function start(concurrency) {
+/**
+ * Start an emulator on a free port.
+ *
+ * @param {string} variable which environment variable its address is for
+ * @param {string[]} command which emulator, and its options
+ * @returns {Promise<{address: string, stop: () => Promise<void>}>} where it listens, and what stops it
+ */
+export async function start(variable, command) {
   const python = process.env.PYTHON ?? 'python3';
-  const args = ['-P', '-m', 'emulator', 'firestore', '--port', '0', '--concurrency', concurrency];
+  const args = ['-P', '-m', 'emulator', ...command, '--port', '0'];
+  const prefix = `export ${variable}=`;
   const emulator = spawn(python, [...args, '--control-stdio'], {
     // its standard input closes with this process, and it ends then, whatever happens to us
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -79,12 +88,12 @@ async function start(concurrency) {
     once(readline.createInterface({input: emulator.stdout}), 'line').then(([text]) => text),
     ended.then(([code]) => `it ended with ${code}`),
   ]);
-  if (!line.startsWith(PREFIX)) {
+  if (!line.startsWith(prefix)) {
     emulator.kill();
     throw new Error(`the emulator (${python} ${args.join(' ')}) did not come up: ${line}`);
   }
   return {
-    address: line.slice(PREFIX.length),
+    address: line.slice(prefix.length),
     async stop() {
       emulator.kill();
       await ended;
