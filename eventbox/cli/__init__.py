@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from eventbox.cli.demo import demo
+from eventbox.cli.listeners import listeners
 from eventbox.cli.log import log
 
 
@@ -15,4 +16,5 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(listeners)
 main.add_command(log)

@@ -2,7 +2,8 @@
 
 `DistributedLock` and `Leader` let one process do what only one may do; `run` takes in a feed, block by block, by an
 `Ingestor`, whose place a `Committer` keeps and whose events a `Writer` writes; an `EventStore` takes in each event once
-and keeps it until it is known to have arrived, with a `KV` for what is to be remembered besides.
+and keeps it until it is known to have arrived, with a `KV` for what is to be remembered besides; a `ListenerManager`
+runs the registered listeners that bring them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from eventbox.sources.ingestion import Progress, run
 from eventbox.sources.ingestor import Ingestor, Result, events_ingestor_name, history_ingestor_name
 from eventbox.sources.kv import KV, KVItem
 from eventbox.sources.leader import Leader, Lock
+from eventbox.sources.listener import ListenerStore, ListenFunc, Service
+from eventbox.sources.listener_manager import ListenerManager
+from eventbox.sources.listener_registry import (
+    get_listener,
+    load_listeners,
+    register_listener,
+    registered_listeners,
+)
 from eventbox.sources.lock import DistributedLock
 from eventbox.sources.stored_event import StoredEvent, stored_event_id
 from eventbox.sources.votes import QuorumVotes, VoteStore
@@ -38,7 +47,10 @@ __all__ = [
     "InvalidCommitError",
     "KVItem",
     "Leader",
+    "ListenFunc",
     "ListenerError",
+    "ListenerManager",
+    "ListenerStore",
     "Lock",
     "LockError",
     "LockHeldError",
@@ -48,11 +60,16 @@ __all__ = [
     "Progress",
     "QuorumVotes",
     "Result",
+    "Service",
     "StoredEvent",
     "VoteStore",
     "Writer",
     "events_ingestor_name",
+    "get_listener",
     "history_ingestor_name",
+    "load_listeners",
+    "register_listener",
+    "registered_listeners",
     "run",
     "stored_event_id",
 ]

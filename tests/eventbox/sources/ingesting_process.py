@@ -1,6 +1,7 @@
 """What a process of `test_processes` does: `python -m tests.eventbox.sources.ingesting_process ADDRESS MODE`.
 
 run       takes in the numbers 1 to `BLOCKS` and says, for each commit, its token, how many blocks and the last one
+listen    runs a listener that broadcasts the numbers 1 to `BLOCKS`, and keeps its place
 stubborn  takes the lock, commits block 1 and waits for a line; then it commits block 2, whatever has become of the lock
 """
 
@@ -14,7 +15,16 @@ from datetime import timedelta
 from google.cloud.firestore import AsyncClient
 
 from eventbox import EventBox, Recipient
-from eventbox.sources import BoxWriter, Committer, DistributedLock, run
+from eventbox.sources import (
+    BoxWriter,
+    Committer,
+    DistributedLock,
+    EventStore,
+    ListenerManager,
+    ListenerStore,
+    Service,
+    run,
+)
 from tests.eventbox.sources.feeds import Numbers, pointer
 from tests.fronts import connect
 
@@ -53,6 +63,24 @@ async def ingest(client: AsyncClient) -> None:
     await run(lock, Committer(client), writer, Numbers(BLOCKS, process), concurrency=4, progress=Saying(lock))
 
 
+async def manage(client: AsyncClient) -> None:
+    lock = DistributedLock(client, "listeners", heartbeat=HEARTBEAT)
+
+    async def listen(service: Service, store: ListenerStore) -> None:
+        n = int(await store.get(b"n") or b"0")
+        say("began", lock.token, n)
+        while n < BLOCKS:
+            n += 1
+            await store.broadcast("number", str(n).encode())
+            await store.set(b"n", str(n).encode())
+            say("committed", n)
+        say("finished")
+        await asyncio.Event().wait()
+
+    store = EventStore(client.document("sources/1"))
+    await ListenerManager(Service("test"), store, lock, listeners={"numbers": listen}).run()
+
+
 async def stubborn(client: AsyncClient) -> None:
     lock, committer = DistributedLock(client, "numbers", heartbeat=HEARTBEAT), Committer(client)
     await lock.lock()
@@ -74,7 +102,7 @@ async def stubborn(client: AsyncClient) -> None:
 async def main(address: str, mode: str) -> None:
     say("up")
     async with connect(address, PROJECT) as client:
-        await (ingest if mode == "run" else stubborn)(client)
+        await {"run": ingest, "listen": manage, "stubborn": stubborn}[mode](client)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 
 from emulator.process import EmulatorProcess
 from eventbox import EventBox
-from eventbox.sources import Committer, DistributedLock
+from eventbox.sources import Committer, DistributedLock, EventStore
 from eventbox.sources.ending import end
 from tests.eventbox.sources.feeds import pointer
 from tests.eventbox.sources.ingesting_process import BLOCKS, HEARTBEAT, PROJECT, recipient
@@ -125,28 +125,39 @@ async def test_two_that_stand_still_in_turn_commit_every_block_once() -> None:
         await all_taken_in_once(emulator.address)
 
 
+async def kill_in_turn(address: str, mode: str, rng: Random) -> None:
+    """Run two of them until one has finished, and kill and start one five times meanwhile, the working one mostly."""
+    workers = [Worker(), Worker()]
+    for worker in workers:
+        await worker.start(address, mode)
+    for _ in range(5):
+        await one_of(*(worker.until("committed", worker.count("committed")) for worker in workers))
+        await asyncio.sleep(rng.uniform(0, 0.05))
+        victim = max(workers, key=Worker.token) if rng.random() < 0.8 else rng.choice(workers)
+        await victim.end()
+        workers.remove(victim)
+        workers.append(Worker())
+        await workers[-1].start(address, mode)
+        await workers[-1].until("up")
+        if any(worker.count("finished") for worker in workers):
+            break
+    await one_of(*(worker.until("finished") for worker in workers))
+    for worker in workers:
+        await worker.end()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_killed_at_any_moment_they_take_in_every_block_once(seed: int) -> None:
-    rng = Random(seed)
     async with EmulatorProcess() as emulator:
-        workers = [Worker(), Worker()]
-        for worker in workers:
-            await worker.start(emulator.address, "run")
-        for _ in range(5):
-            await one_of(*(worker.until("committed", worker.count("committed")) for worker in workers))
-            await asyncio.sleep(rng.uniform(0, 0.05))
-            victim = max(workers, key=Worker.token) if rng.random() < 0.8 else rng.choice(workers)
-            await victim.end()
-            workers.remove(victim)
-            workers.append(Worker())
-            await workers[-1].start(emulator.address, "run")
-            await workers[-1].until("up")
-            if any(worker.count("finished") for worker in workers):
-                break
-        await one_of(*(worker.until("finished") for worker in workers))
-        for worker in workers:
-            await worker.end()
+        await kill_in_turn(emulator.address, "run", Random(seed))
         await all_taken_in_once(emulator.address)
+
+
+async def test_a_listener_goes_on_elsewhere_when_its_process_is_killed() -> None:
+    async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
+        await kill_in_turn(emulator.address, "listen", Random(3))
+        events = await EventStore(client.document("sources/1")).get_events()
+        assert [int(event.data) for event in events] == list(range(1, BLOCKS + 1))
 
 
 async def one_of(*conditions: Coroutine[None, None, None]) -> None:
