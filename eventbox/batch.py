@@ -272,7 +272,9 @@ class Batch(Generic[S]):
         try:
             await commit(transaction, resolve=resolve)
         except GoogleAPICallError as error:
-            if may_be_an_events_refusal(error):
+            # what no side effect wrote is the state's fault, or for how much was written
+            written = len(left) > 1 or any(transition.side_effect for transition in kept)
+            if written and may_be_an_events_refusal(error):
                 self.suspicion = Suspicion(error, listing, left)
             raise
         return kept

@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from eventbox.cli.demo import demo
+from eventbox.cli.inbox import inbox
 from eventbox.cli.listeners import listeners
 from eventbox.cli.log import log
+from eventbox.cli.quarantine import quarantine
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +18,7 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(inbox)
 main.add_command(listeners)
 main.add_command(log)
+main.add_command(quarantine)

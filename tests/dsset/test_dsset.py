@@ -9,7 +9,8 @@ import pytest
 from google.api_core.exceptions import FailedPrecondition
 from google.cloud.firestore import AsyncClient, async_transactional
 
-from dsset import DSSet, Item
+from dsset import DSSet, Item, ListedItem
+from dsset.wire import Wire
 
 
 @pytest.fixture
@@ -194,3 +195,39 @@ async def test_the_states_tell_who_popped_what(dsset: DSSet, client: AsyncClient
     assert states["d"] is None
     told = {key: (state.gone, state.popped_by) for key, state in states.items() if state is not None}
     assert told == {"a": (True, b"me"), "b": (True, b""), "c": (False, b"")}
+
+
+async def test_items_that_are_left_out_of_a_listing_bound_nothing(dsset: DSSet) -> None:
+    await dsset.add([Item(str(n), b"x" * 10) for n in range(10)])
+    first = {item.id for item in (await dsset.list(4)).items}
+    listing = await dsset.list(4, without=first)
+    assert (len(listing.items), listing.complete) == (4, False)
+    assert not first & listing.by_id.keys()
+    listing = await dsset.list(7, without=first)
+    assert (len(listing.items), listing.complete) == (6, True)
+    assert len((await dsset.list(9, without=first, max_bytes=25)).items) == 2
+    assert len((await dsset.list(9, without=["unknown"])).items) == 9
+    assert listing.only({"unknown", listing.items[0].id}).items == listing.items[:1]
+
+
+async def test_an_item_is_put_back_in_spite_of_its_tombstone_and_once(
+    dsset: DSSet, client: AsyncClient
+) -> None:
+    async def put_back(item: ListedItem) -> None:
+        state = (await dsset.states([item.id]))[item.id]
+        await Wire.of(client).commit([dsset.restoring(item, state)])
+
+    await dsset.add([Item("a", b"1", metadata={"k": "v"})])
+    (item,) = (await dsset.list(9)).items
+    with pytest.raises(ValueError, match="it is in the set"):
+        await put_back(item)
+    await pop(dsset, client, "a")
+    state = (await dsset.states(["a"]))["a"]
+    await put_back(item)
+    assert (await dsset.list(9)).items == (item,)
+    assert await dsset.add([Item("a", b"2")]) == [False]
+    with pytest.raises(FailedPrecondition):
+        await Wire.of(client).commit([dsset.restoring(item, state)])
+    await pop(dsset, client, "a")
+    assert await dsset.add([Item("a", b"3")]) == [False]
+    assert await ids(dsset) == set()

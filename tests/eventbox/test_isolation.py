@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import NotFound, PermissionDenied, ServiceUnavailable
+from google.api_core.exceptions import InvalidArgument, NotFound, PermissionDenied, ServiceUnavailable
 from google.auth.exceptions import TransportError
 from google.cloud.firestore import AsyncClient
 
@@ -126,8 +126,10 @@ async def test_where_the_attempts_cannot_be_read_it_halves(
     await emit(box, to, *GOOD, "bad")
     await drained(box, to, Poisoned(to))
     await emit(box, to, "good again")
-    emulator.faults.add(Fault(rpc="RunQuery", error="PERMISSION_DENIED", path="orders/1/eventbox_attempts/*"))
+    fault = Fault(rpc="RunQuery", error="PERMISSION_DENIED", path="orders/1/eventbox_attempts/*")
+    pending = emulator.faults.add(fault)
     assert isinstance(await drained(box, to, Poisoned(to)), PoisonError)
+    assert pending.remaining == 0
     assert await applied(to) == sorted([*GOOD, "good again"])
 
 
@@ -389,6 +391,21 @@ async def test_a_commit_that_is_too_large_is_split(box: EventBox, to: Recipient,
 
     report = await box.drain(to, Deciding(to, decide))
     assert (report.events, report.drained) == (24, True)
+
+
+async def test_a_state_that_does_not_fit_its_document_is_no_events_fault(
+    box: EventBox, to: Recipient, client: AsyncClient
+) -> None:
+    await emit(box, to, *(str(n) for n in range(4)))
+
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        grown = {"text": state.get("text", "") + "x" * 400_000 * len(events)}
+        return Mutation([Transition(grown, events=events)] if events else [])
+
+    for _ in range(5):
+        assert isinstance(await drained(box, to, Deciding(to, decide)), InvalidArgument)
+    assert len(await outstanding(box, to)) == 2  # the others fitted
+    assert await attempts(client, to) == {}
 
 
 async def test_a_batch_that_fails_without_events_is_raised(box: EventBox, to: Recipient) -> None:

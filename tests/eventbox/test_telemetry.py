@@ -19,7 +19,8 @@ from emulator.firestore import Emulator, Fault
 from eventbox import ContentionError, EventBox, Mutation, NewEvent, Recipient, Transaction
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
-from tests.eventbox.support import Deciding, Recording, consume_all
+from tests.eventbox.poisoned import Poisoned, PoisonError
+from tests.eventbox.support import Deciding, Recording, consume_all, emit
 
 
 class Recorder:
@@ -135,6 +136,40 @@ async def test_callbacks_that_fail_in_a_drain_are_counted(
 
     await box.drain(to, Deciding(to, consume_all({"n": 1}, post_process=fail)))
     assert [point.value for point in recorder.metric("eventbox.post_process.failures")] == [1]
+
+
+async def test_an_event_that_is_set_aside_is_counted_traced_and_logged(
+    local_client: AsyncClient, to: Recipient, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = EventBox(
+        local_client,
+        quarantine_after=2,
+        meter_provider=recorder.meter_provider,
+        tracer_provider=recorder.tracer_provider,
+    )
+    await emit(box, to, "good", "bad")
+    with pytest.raises(PoisonError):
+        await box.drain(to, Poisoned(to))
+    assert recorder.metric("eventbox.quarantined") == []
+    (record,) = [one for one in caplog.records if one.name == "eventbox"]
+    assert (record.levelname, "attempt 1 of 2" in record.message) == ("WARNING", True)
+    caplog.clear()
+    await box.drain(to, Poisoned(to))
+    (point,) = recorder.metric("eventbox.quarantined")
+    assert (point.value, dict(point.attributes)) == (1, {"eventbox.recipient": "order"})
+    spans = {span.name: span for span in recorder.spans}
+    span = spans["eventbox.quarantine"]
+    assert [link.context.span_id for link in span.links] == [spans["eventbox.emit"].context.span_id]
+    (happened,) = span.events
+    assert happened.name == "eventbox.quarantined"
+    assert dict(happened.attributes) == {
+        "eventbox.event_id": "bad",
+        "eventbox.error": "PoisonError: cannot read bad",
+        "eventbox.attempts": 2,
+    }
+    (record,) = [one for one in caplog.records if one.name == "eventbox"]
+    assert (record.levelname, record.recipient, record.event_id) == ("ERROR", "orders/1", "bad")  # type: ignore[attr-defined]
+    assert "cannot read bad" in record.message
 
 
 async def test_the_spans_of_a_batch_lie_below_it(box: EventBox, to: Recipient, recorder: Recorder) -> None:

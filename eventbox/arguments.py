@@ -1,0 +1,58 @@
+"""What an `EventBox` checks of its arguments before anything is sent: TypeError or ValueError tells what is wrong."""
+
+from __future__ import annotations
+
+from google.cloud.firestore_v1.async_client import AsyncClient
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
+
+from eventbox.recipient import Recipient
+
+_PROCESSOR_METHODS = ("load_state", "prepare_mutation", "fetch_eversion", "save_state")
+
+
+def check_recipient(recipient: object, client: AsyncClient) -> None:
+    """A `Recipient` whose reference is from a client of the same database."""
+    if not isinstance(recipient, Recipient):
+        raise TypeError(
+            f"expected a Recipient, not {type(recipient).__name__}: Recipient(client.document('orders/1'), 'order')"
+        )
+    theirs, ours = recipient.ref._client._database_string, client._database_string
+    if theirs != ours:
+        raise ValueError(
+            f"recipient {recipient} lies in {theirs}, but this EventBox's client speaks to {ours}"
+        )
+
+
+def check_transaction(transaction: object, client: AsyncClient) -> None:
+    """None, or a transaction of the asynchronous client on the same database."""
+    if transaction is None:
+        return
+    if not isinstance(transaction, AsyncTransaction):
+        raise TypeError(f"transaction must be an AsyncTransaction, not {type(transaction).__name__}")
+    theirs, ours = transaction._client._database_string, client._database_string
+    if theirs != ours:
+        raise ValueError(f"the transaction is on {theirs}, but this EventBox's client speaks to {ours}")
+
+
+def check_processor(processor: object) -> None:
+    """Anything that has a processor's methods."""
+    missing = [name for name in _PROCESSOR_METHODS if not callable(getattr(processor, name, None))]
+    if missing:
+        raise TypeError(
+            f"a {type(processor).__name__} is no Processor: it lacks {', '.join(missing)} (a subclass of "
+            "DocumentProcessor needs prepare_mutation alone)"
+        )
+
+
+def check_positive(name: str, value: object) -> None:
+    """An int above 0 that fits 32 bits."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not 0 < value < 2**31:
+        raise ValueError(f"{name} must be positive and fit 32 bits, not {value}")
+
+
+def check_concurrency(concurrency: object) -> None:
+    """One of the two."""
+    if concurrency not in ("optimistic", "pessimistic"):
+        raise ValueError(f'concurrency must be "optimistic" or "pessimistic", not {concurrency!r}')
