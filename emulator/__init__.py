@@ -1,1 +1,1 @@
-"""Local stand-ins for Google Cloud services: `emulator.firestore`."""
+"""Local stand-ins for Google Cloud services: `emulator.firestore` and `emulator.tasks`."""

@@ -23,7 +23,8 @@ class Fault:
     Args:
         rpc: the RPC's short name, such as "CreateTask", "*" for any RPC, or "Dispatch" for the delivery of a task.
         error: the name of the status code that the caller gets; None where the RPC is only slow. A dispatch with an
-            error has no answer: the attempt has this code.
+            error has no answer: the attempt has this code. Where nothing else would go wrong with a dispatch, it is
+            UNAVAILABLE.
         when: "before": nothing is done, the task is not delivered. "after": it is done, and its answer lost. "late":
             the caller gets the error now, and it is done once the latency has passed; a dispatch may do without error:
             then it just takes place so much later. "twice": it is done, the caller gets the answer, and once the
@@ -56,6 +57,9 @@ class Fault:
         check_times(self.times)
         check_latency(self.latency)
         check_probability(self.probability)
+        idle = self.when == "after" or (self.when == "before" and not self.latency)
+        if self.rpc == DISPATCH and self.error is None and idle:
+            object.__setattr__(self, "error", "UNAVAILABLE")
         if self.queue is not None and (
             not isinstance(self.queue, str) or not self.queue or "/" in self.queue
         ):
