@@ -29,6 +29,7 @@ _MAX_COUNT = 253_402_300_799  # the last second of the year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _NAME_BYTES = 20
+_FRESH = "\nfresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,13 @@ class WakeUp:
 
     @property
     def name(self) -> str:
-        """The task's name on its queue: hex, spread evenly, the same for the same recipient and second."""
-        what = f"{self.recipient}\n{self.second}".encode()
-        return hashlib.blake2b(what, digest_size=_NAME_BYTES).hexdigest()
+        """The task's name on its queue: hex, spread evenly, the same for the same recipient and second.
+
+        A fresh one has a name of its own: were it to find another one there, which may be late in its turn and is not
+        marked, a queue that lags for long would put off a recipient that is sent to all the time for ever.
+        """
+        what = f"{self.recipient}\n{self.second}{_FRESH if self.fresh else ''}"
+        return hashlib.blake2b(what.encode(), digest_size=_NAME_BYTES).hexdigest()
 
     @property
     def at(self) -> datetime:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from emulator.firestore import Fault as FirestoreFault
 from emulator.tasks import Fault
 from eventbox import Transaction
 from eventbox.tasks import RunScope, WakeUp
+from tests.advancing import while_advancing
 from tests.eventbox.support import Waiting
 from tests.eventbox.tasks.world import SECOND, SKEWS, Process, World
 
@@ -100,6 +102,35 @@ async def test_a_run_starts_within_11_tenths_of_a_second_after_the_commit_and_ne
     assert began < wake_up.at <= began + timedelta(seconds=1.1) + slack
 
 
+@pytest.mark.parametrize("how", [send, send_in_transaction], ids=lambda how: how.__name__)
+async def test_a_commit_whose_answer_was_lost_is_followed_by_its_own_second(world: World, how: Send) -> None:
+    began = world.clock.now()
+    world.firestore.faults.add(FirestoreFault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    process = world.process(timedelta(seconds=30))
+    await while_advancing(world.clock, how(process))
+    (wake_up,) = await world.waiting()
+    assert wake_up.at == began + SECOND
+    await process.queue.flush()
+    assert await world.reminders() == []
+    await world.deliver()
+    assert world.service.consumed == {"racing": 1}
+
+
+async def test_a_lost_commit_whose_reminder_has_been_swept_meanwhile_needs_nothing_more(
+    world: World,
+) -> None:
+    process = world.process()
+    world.firestore.faults.add(FirestoreFault(rpc="Commit", error="UNAVAILABLE", when="after"))
+    world.firestore.faults.add(FirestoreFault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=8))
+    sending = asyncio.ensure_future(send(process))
+    await world.pass_time(2 * SECOND)
+    world.clock.advance(timedelta(seconds=61))  # a machine that stood still, say
+    assert (await world.process().sweeper.sweep()).created == 1
+    created = world.tasks.counts.rpcs["CreateTask"]
+    await while_advancing(world.clock, asyncio.wait([sending]))
+    assert world.tasks.counts.rpcs["CreateTask"] == created
+
+
 async def test_the_first_notify_of_a_process_asks_the_server_for_its_time(world: World) -> None:
     process = world.process(timedelta(hours=-1))
     await world.process().box.emit(b"", world.process().order(), id="x")
@@ -156,7 +187,7 @@ async def test_in_a_run_a_notify_is_for_a_later_second_than_the_runs_own_whateve
     run = WakeUp(process.order().ref._document_path, int(world.clock.now().timestamp()) + 5)
     with RunScope(run.second).entered():
         await process.queue.notify(process.order())
-        await process.queue.wake(run.recipient, not_before=world.clock.now(), fresh=True, idle=3)
+        await process.queue.wake(run.recipient, not_before=world.clock.now(), idle=3)
     (wake_up,) = await world.waiting()
     assert wake_up.second == run.second + 1
 

@@ -38,11 +38,9 @@ async def send_and_die(world: World, process: Process, id: str) -> None:
 
 
 @pytest.mark.parametrize("skew", SKEWS, ids=str)
-async def test_only_what_is_stale_by_the_servers_time_is_touched(
-    world: World, process: Process, skew: timedelta
-) -> None:
-    await leave_behind(world, process, Task("/x"))
-    sweeper = world.process(skew).sweeper
+async def test_only_what_is_stale_by_the_servers_time_is_touched(world: World, skew: timedelta) -> None:
+    await leave_behind(world, world.process(shards=1), Task("/x"))
+    sweeper = world.process(skew, shards=1).sweeper
     await world.pass_time(59 * SECOND)
     assert (await sweeper.sweep()).stale == 0
     await world.pass_time(2 * SECOND)

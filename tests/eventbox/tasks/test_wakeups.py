@@ -39,9 +39,14 @@ def test_the_second_is_the_whole_one_after_a_tenth(fraction: float, expected: in
 
 def test_the_name_is_the_same_for_the_same_recipient_and_second_alone() -> None:
     name = WakeUp(ORDER, 5).name
-    assert name == WakeUp(ORDER, 5, fresh=True, idle=7).name
+    assert name == WakeUp(ORDER, 5, idle=7).name
     assert name not in (WakeUp(ORDER, 6).name, WakeUp(ORDER + "0", 5).name)
     assert re.fullmatch(r"[0-9a-f]{40}", name)
+
+
+def test_a_fresh_one_does_not_share_its_name_with_one_that_may_be_late_again() -> None:
+    assert WakeUp(ORDER, 5, fresh=True).name != WakeUp(ORDER, 5).name
+    assert WakeUp(ORDER, 5, fresh=True).name == WakeUp(ORDER, 5, fresh=True, idle=1).name
 
 
 def test_names_of_following_seconds_begin_differently() -> None:
