@@ -50,7 +50,7 @@ def decode(encoded: bytes, entry_id: int | None) -> LogEntry:
             payload=encoded[payload_at:],
         )
     except UnicodeDecodeError as error:
-        raise MalformedEntryError(f"the kind of an entry is no UTF-8: {error}") from error
+        raise MalformedEntryError(f"the kind of an entry is no UTF-8: {error}") from None
 
 
 def persistence_and_time(encoded: bytes) -> tuple[EventPersistence, datetime]:
@@ -65,7 +65,7 @@ def persistence_and_time(encoded: bytes) -> tuple[EventPersistence, datetime]:
     try:
         return EventPersistence(persistence), moment(at)
     except (ValueError, OverflowError) as error:
-        raise MalformedEntryError(f"the header of an entry makes no sense: {error}") from error
+        raise MalformedEntryError(f"the header of an entry makes no sense: {error}") from None
 
 
 def logged_at(encoded: bytes) -> datetime:

@@ -1,13 +1,14 @@
 """The errors of the event log; like all of eventbox's they derive from `EventboxError`.
 
 EventboxError
-    TrimmedError          a position whose entry is gone; `.first` is the first that is still there
-    MalformedEntryError   something lies in the log's inbox that no `append` put there
+    TrimmedError              a position whose entry is gone; `.first` is the first that is still there
+    PrepareError
+        MalformedEntryError   something lies in the log's inbox that no `append` put there
 """
 
 from __future__ import annotations
 
-from eventbox.errors import EventboxError
+from eventbox.errors import EventboxError, PrepareError
 
 
 class TrimmedError(EventboxError):
@@ -29,9 +30,13 @@ class TrimmedError(EventboxError):
         )
 
 
-class MalformedEntryError(EventboxError):
+class MalformedEntryError(PrepareError):
     """An event in the log's inbox is no entry: somebody emitted it, or a newer version of eventbox appended it.
 
-    A log's document is a recipient of its own; nothing but `append` may put events there. Nothing is ordered until
-    it has gone.
+    A log's document is a recipient of its own; nothing but `append` may put events there. The entries beside it are
+    ordered all the same. It stays in the inbox; `run_ordering` and a worker set it aside after a few attempts (see
+    `EventBox.quarantined`).
     """
+
+    def __reduce__(self) -> tuple[type[MalformedEntryError], tuple[object, ...]]:
+        return MalformedEntryError, self.args

@@ -152,7 +152,7 @@ class EventLog:
 
         Raises:
             ContentionError: another process orders at the same time; nothing was changed.
-            MalformedEntryError: something else lies in the log's inbox.
+            MalformedEntryError: nothing but what is no entry lies in the log's inbox.
 
         Cost, for n entries: 2 sequential round trips, 3 RPCs, n + 1 reads, n + 1 writes and one for each segment that
         it adds to (mostly two: one in each log). Nothing to order: 2 reads.
@@ -165,7 +165,7 @@ class EventLog:
         A listener tells when entries arrive, so it costs nothing while none do. At most one step is taken each
         `interval`, unless a step was full: fewer steps cost less, and make entries wait longer. Let one process do
         it; where several do, they take turns at the price of steps in vain. Errors that may pass are logged, and tried
-        again with backoff.
+        again with backoff. What is no entry is set aside after a few attempts (see `EventBox.quarantined`).
 
         Raises:
             google.api_core.exceptions.GoogleAPICallError: Firestore refuses for good (say, no permission).

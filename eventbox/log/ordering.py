@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +40,15 @@ MAX_STEP_BYTES = 4 * 1024 * 1024
 """What a step takes up at most: an entry goes into two logs, and a commit holds 10 MiB."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An event that is an entry."""
+
+    event: Event
+    persistence: EventPersistence
+    appended_at: datetime
+
+
 class Ordering(DocumentProcessor[Head]):
     """Moves the entries in a log's inbox into its segments, in the order of their ranks.
 
@@ -51,17 +61,18 @@ class Ordering(DocumentProcessor[Head]):
         self.full = False
 
     async def prepare_mutation(self, events: Sequence[Event], state: Head) -> Mutation[Head]:
-        """Lay the entries out behind the head.
+        """Lay the entries out behind the head. What is no entry is left in the inbox.
 
         Raises:
-            MalformedEntryError: an event is no entry.
+            MalformedEntryError: no event is an entry.
         """
-        chosen = _within_bounds(sorted(events, key=_rank))
+        entries = self._entries(events)
+        chosen = _within_bounds(entries)
         self.taken = len(chosen)
-        size = sum(len(event.value) for event in chosen)
+        size = sum(len(entry.event.value) for entry in chosen)
         # a listing ends before the first event that has no room, and does not tell
         self.full = (
-            len(chosen) < len(events)
+            len(chosen) < len(entries)
             or len(events) >= MAX_STEP_ENTRIES
             or size > MAX_STEP_BYTES - MAX_VALUE_BYTES
         )
@@ -73,26 +84,39 @@ class Ordering(DocumentProcessor[Head]):
             for write in writes:
                 transaction._staging.add(write)
 
-        return Mutation([Transition(head, events=chosen, side_effect=write_segments)])
+        return Mutation(
+            [Transition(head, events=[entry.event for entry in chosen], side_effect=write_segments)]
+        )
 
-    def _append(self, head: Head, events: Sequence[Event]) -> tuple[Head, list[Any]]:
+    def _entries(self, events: Sequence[Event]) -> list[_Entry]:
+        """The entries among the events, in the order of their ranks."""
+        entries: list[_Entry] = []
+        malformed: list[MalformedEntryError] = []
+        for event in sorted(events, key=_rank):
+            try:
+                entries.append(_Entry(event, *entry_codec.persistence_and_time(event.value)))
+            except MalformedEntryError as error:
+                malformed.append(
+                    MalformedEntryError(f"event {event.id!r} in the inbox of {self.recipient}: {error}")
+                )
+        if malformed and not entries:
+            raise malformed[0]
+        for one in malformed:
+            _log.error("ordered without what is no entry: %s", one)
+        return entries
+
+    def _append(self, head: Head, entries: Sequence[_Entry]) -> tuple[Head, list[Any]]:
         """The head after these entries, and the writes to segments."""
         logged_at = head.logged_at
         everything: list[bytes] = []
         persistent: list[bytes] = []
-        for event in events:
-            try:
-                persistence, appended_at = entry_codec.persistence_and_time(event.value)
-            except MalformedEntryError as error:
-                raise MalformedEntryError(
-                    f"event {event.id!r} in the inbox of {self.recipient}: {error}"
-                ) from error
-            at = min(appended_at, event.emitted_at)
+        for entry in entries:
+            at = min(entry.appended_at, entry.event.emitted_at)
             # never earlier than the entry before it, so that trimming by age leaves no holes
             logged_at = at if logged_at is None else max(logged_at, at)
-            value = entry_codec.with_time(event.value, logged_at)
+            value = entry_codec.with_time(entry.event.value, logged_at)
             everything.append(value)
-            if persistence is EventPersistence.PERSISTENT:
+            if entry.persistence is EventPersistence.PERSISTENT:
                 persistent.append(value)
         tail, extensions = segments.extend(Tail(head.next_id, head.segment, head.segment_bytes), persistent)
         trimable_tail, trimable_extensions = segments.extend(
@@ -138,8 +162,9 @@ async def run_ordering(box: EventBox, recipient: Recipient, interval: timedelta)
                 if isinstance(error, GoogleAPICallError) and not is_transient(error):
                     raise
                 _log.warning("an ordering step of %s failed, and is tried again: %s", recipient, error)
-            except MalformedEntryError:
-                _log.exception("%s cannot be ordered", recipient)
+            except MalformedEntryError as error:
+                _log.error("%s", error)
+                await _set_aside(box, recipient)
             else:
                 backoff = Backoff(clock, box._rng, timedelta.max)
                 if ordering.full and ordering.taken:
@@ -147,6 +172,16 @@ async def run_ordering(box: EventBox, recipient: Recipient, interval: timedelta)
                 await clock.sleep(interval - timedelta(seconds=clock.monotonic() - begun))
                 continue
             await backoff.wait()
+
+
+async def _set_aside(box: EventBox, recipient: Recipient) -> None:
+    """Count another attempt at what is no entry, and set it aside if that was the last."""
+    try:
+        await box.drain(recipient, Ordering(recipient), max_events=MAX_STEP_ENTRIES)
+    except MalformedEntryError:
+        pass  # it was counted
+    except (GoogleAPICallError, UnknownOutcomeError) as error:
+        _log.warning("an ordering step of %s failed, and is tried again: %s", recipient, error)
 
 
 class _Arrivals:
@@ -191,14 +226,14 @@ async def _arrivals(box: EventBox, recipient: Recipient) -> AsyncIterator[_Arriv
         await asyncio.gather(arrivals.listening, return_exceptions=True)
 
 
-def _within_bounds(events: Sequence[Event]) -> Sequence[Event]:
+def _within_bounds(entries: Sequence[_Entry]) -> Sequence[_Entry]:
     """As many of the first as one step takes."""
     size = 0
-    for position, event in enumerate(events[:MAX_STEP_ENTRIES]):
-        size += len(event.value)
+    for position, entry in enumerate(entries[:MAX_STEP_ENTRIES]):
+        size += len(entry.event.value)
         if position and size > MAX_STEP_BYTES:
-            return events[:position]
-    return events[:MAX_STEP_ENTRIES]
+            return entries[:position]
+    return entries[:MAX_STEP_ENTRIES]
 
 
 def _rank(event: Event) -> tuple[datetime, str]:

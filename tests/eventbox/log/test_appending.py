@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -208,12 +209,18 @@ async def test_a_sender_gets_the_last_of_the_entries_to_wake_the_worker(
     assert payloads(await log.read()) == list("abcd")
 
 
-async def test_what_is_no_entry_is_told_and_nothing_is_lost(box: EventBox, log: EventLog) -> None:
-    await append(log, "a")
-    await box.emit(b"not an entry", log.recipient, id="stray")
-    with pytest.raises(MalformedEntryError, match="stray"):
+@pytest.mark.parametrize("value", [b"", b"not an entry", b"\x01" * 21, b"\x01" * 22, b"\x01\x02" + bytes(20)])
+async def test_what_is_no_entry_blocks_nobody_and_is_told_in_the_end(
+    box: EventBox, log: EventLog, value: bytes
+) -> None:
+    await box.emit(value, log.recipient, id="stray")
+    await append(log, "a", "b")
+    assert await log.order() == 2
+    assert payloads(await log.read()) == ["a", "b"]
+    with pytest.raises(MalformedEntryError, match="stray") as caught:
         await log.order()
-    assert len(await box.list_events(log.recipient)) == 2
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert [event.id for event in await box.list_events(log.recipient)] == ["stray"]
 
 
 async def test_the_module_and_the_persistence_may_differ_in_one_call(log: EventLog) -> None:

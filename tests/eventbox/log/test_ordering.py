@@ -235,6 +235,29 @@ async def test_run_ordering_goes_on_after_what_may_pass(
     assert payloads(await local_log.read()) == ["a"]
 
 
+async def test_run_ordering_sets_aside_what_is_no_entry(
+    local_log: EventLog, local_box: EventBox, clock: ManualClock
+) -> None:
+    await append(local_log, "a")
+    await local_box.emit(b"not an entry", local_log.recipient, id="stray")
+    await append(local_log, "b")
+
+    async def set_aside() -> bool:
+        return bool(await local_box.quarantined(local_log.recipient))
+
+    async def until_set_aside() -> None:
+        running = asyncio.create_task(local_log.run_ordering())
+        try:
+            await until(set_aside)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    await while_advancing(clock, until_set_aside())
+    assert payloads(await local_log.read()) == ["a", "b"]
+    assert await local_box.list_events(local_log.recipient) == []
+
+
 async def test_run_ordering_ends_where_firestore_refuses_for_good(
     local_log: EventLog, emulator: Emulator
 ) -> None:
