@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from emulator.tasks import protos
 from emulator.tasks.dispatch import Delivery
+from emulator.tasks.http_target import overridden_headers, overridden_url
 from emulator.tasks.stored_queue import StoredQueue
 from emulator.tasks.stored_task import StoredTask
 
@@ -33,7 +34,16 @@ def delivery_of(queue: StoredQueue, task: StoredTask, signer: TokenSigner) -> De
     """
     message = task.message
     request = message.http_request
-    headers = {name: value for name, value in request.headers.items() if _is_forwarded(name)}
+    method, url, body, given = request.http_method, request.url, task.body, request.headers
+    authorized = request
+    if queue.message.HasField("http_target"):
+        target = queue.message.http_target
+        url, given = overridden_url(target, url), overridden_headers(target, given)
+        method = target.http_method or method
+        body = body if method in protos.WITH_BODY else b""
+        if target.WhichOneof("authorization_header"):
+            authorized = target
+    headers = {name: value for name, value in given.items() if _is_forwarded(name)}
     retries = message.dispatch_count - 1
     headers["User-Agent"] = "Google-Cloud-Tasks"
     headers["X-CloudTasks-QueueName"] = queue.id
@@ -45,17 +55,17 @@ def delivery_of(queue: StoredQueue, task: StoredTask, signer: TokenSigner) -> De
         headers["X-CloudTasks-TaskRetryReason"] = ""
         if task.latest_status:
             headers["X-CloudTasks-TaskPreviousResponse"] = str(task.latest_status)
-    token = request.WhichOneof("authorization_header")
+    token = authorized.WhichOneof("authorization_header")
     if token is not None:
         for name in [name for name in headers if name.lower() == "authorization"]:
             del headers[name]
-        headers["Authorization"] = f"Bearer {_token(request, token, signer)}"
+        headers["Authorization"] = f"Bearer {_token(getattr(authorized, token), token, url, signer)}"
     deadline = message.dispatch_deadline
     return Delivery(
-        method=_METHODS[request.http_method],
-        url=request.url,
+        method=_METHODS[method],
+        url=url,
         headers=headers,
-        body=task.body,
+        body=body,
         deadline=timedelta(seconds=deadline.seconds, microseconds=deadline.nanos // 1_000),
     )
 
@@ -65,8 +75,7 @@ def _is_forwarded(name: str) -> bool:
     return lower not in _REPLACED and not lower.startswith(_NEVER_FORWARDED)
 
 
-def _token(request: object, kind: str, signer: TokenSigner) -> str:
-    token = getattr(request, kind)
+def _token(token: Any, kind: str, url: str, signer: TokenSigner) -> str:
     if kind == "oidc_token":
-        return signer.token(token.service_account_email, token.audience or request.url)  # type: ignore[attr-defined]
+        return signer.token(token.service_account_email, token.audience or url)
     return f"emulated-access-token-of-{token.service_account_email}"

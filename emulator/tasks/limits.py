@@ -30,11 +30,8 @@ DEFAULT_DEADLINE_S = 600
 _MIN_DEADLINE_MS, _MAX_DEADLINE_MS = 15_000, 1_800_000
 _MAX_SECONDS = 253_402_300_799  # 9999-12-31T23:59:59Z
 
-_STAY_IN_URLS = "%!#$&'()*+,/:;=?@[]~"
+STAY_IN_URLS = "%!#$&'()*+,/:;=?@[]~"
 """What has a meaning in a URL, or is encoded already, next to letters, digits and `_.-`."""
-
-_WITH_BODY = frozenset({protos.HttpMethod.POST, protos.HttpMethod.PUT, protos.HttpMethod.PATCH})
-_METHODS = frozenset(protos.HttpMethod)
 
 
 def check_request(request: Any) -> None:
@@ -60,17 +57,17 @@ def check_target(task: Any) -> str:
         raise invalid("HttpRequest.url is required.")
     if not request.url.startswith(("http://", "https://")):
         raise invalid("HttpTarget.url must start with 'http://' or 'https://'.")
-    url = quote(request.url, safe=_STAY_IN_URLS)
+    url = quote(request.url, safe=STAY_IN_URLS)
     if len(url) > MAX_URL_BYTES:
         raise invalid(
             f"HttpRequest.url must be at most {MAX_URL_BYTES} bytes long, and has {len(url)} once encoded."
         )
-    if request.http_method not in _METHODS:
+    if request.http_method not in protos.METHODS:
         raise invalid(f"HttpRequest.http_method {request.http_method} is none that there is.")
-    if request.body and request.http_method and request.http_method not in _WITH_BODY:
+    if request.body and request.http_method and request.http_method not in protos.WITH_BODY:
         method = protos.HttpMethod(request.http_method).name
         raise invalid(f"HttpRequest.body is allowed only with POST, PUT or PATCH, not with {method}.")
-    _check_headers(request.headers)
+    check_headers(request.headers)
     token = request.WhichOneof("authorization_header")
     if token is not None and not getattr(request, token).service_account_email:
         raise invalid(f"HttpRequest.{token}.service_account_email is required.")
@@ -113,7 +110,8 @@ def check_size(task: Any) -> None:
         raise invalid("Task size too large")
 
 
-def _check_headers(headers: Any) -> None:
+def check_headers(headers: Any) -> None:
+    """INVALID_ARGUMENT for headers that are none of HTTP, or too large."""
     size = 0
     for name, value in headers.items():
         size += len(name.encode()) + len(value.encode())

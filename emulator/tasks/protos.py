@@ -14,6 +14,9 @@ RetryConfig: Any = queue_types.RetryConfig.pb()
 Task: Any = task_types.Task.pb()
 HttpRequest: Any = target.HttpRequest.pb()
 HttpMethod: Any = target.HttpMethod
+METHODS: frozenset[int] = frozenset(method.value for method in HttpMethod)
+WITH_BODY: frozenset[int] = frozenset({HttpMethod.POST.value, HttpMethod.PUT.value, HttpMethod.PATCH.value})
+"""The methods that a request with a body may have."""
 
 CreateQueueRequest: Any = cloudtasks.CreateQueueRequest.pb()
 CreateTaskRequest: Any = cloudtasks.CreateTaskRequest.pb()

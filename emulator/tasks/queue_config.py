@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from grpc import StatusCode
-
-from emulator.status import Status
 from emulator.tasks import protos
+from emulator.tasks.http_target import check_http_target
 from emulator.tasks.limits import invalid
 from emulator.tasks.rate_limit import DEFAULT_MAX_CONCURRENT_DISPATCHES, DEFAULT_MAX_DISPATCHES_PER_SECOND
 from emulator.tasks.retry_schedule import (
@@ -23,7 +21,13 @@ _MAX_CONCURRENT = 5_000
 _DURATIONS = ("max_retry_duration", "min_backoff", "max_backoff")
 _CAMEL = {"max_retry_duration": "maxRetryDuration", "min_backoff": "minBackoff", "max_backoff": "maxBackoff"}
 _OUTPUT_ONLY = frozenset({"name", "state", "purge_time", "rate_limits.max_burst_size"})
-_CONFIGURABLE = ("rate_limits", "retry_config", "stackdriver_logging_config", "app_engine_routing_override")
+_CONFIGURABLE = (
+    "rate_limits",
+    "retry_config",
+    "http_target",
+    "stackdriver_logging_config",
+    "app_engine_routing_override",
+)
 
 
 def configured(name: str, given: Any) -> Any:
@@ -51,8 +55,6 @@ def updated(queue: Any, given: Any, mask: Any) -> Any:
         chosen = protos.FieldMask(paths=paths)
         if not chosen.IsValidForDescriptor(protos.Queue.DESCRIPTOR):
             raise invalid(f"update_mask: a queue has no field {', '.join(map(repr, _unknown(paths)))}.")
-        if any(path.partition(".")[0] == "http_target" for path in paths):
-            _refuse_http_target(given)
         chosen.MergeMessage(given, result, True, True)
     _complete(result, frozenset(paths))
     check_config(result)
@@ -72,6 +74,8 @@ def check_config(queue: Any) -> None:
     if rates.max_concurrent_dispatches > _MAX_CONCURRENT:
         raise invalid(f"RateLimits.maxConcurrentDispatches must be less than or equal to {_MAX_CONCURRENT}.")
     check_retries(retries)
+    if queue.HasField("http_target"):
+        check_http_target(queue.http_target)
 
 
 def check_retries(retries: Any) -> None:
@@ -107,8 +111,6 @@ def complete_retries(retries: Any, explicit: frozenset[str] = frozenset()) -> No
 
 
 def _take(queue: Any, given: Any, fields: tuple[str, ...]) -> None:
-    if given.HasField("http_target"):
-        _refuse_http_target(given)
     for field in fields:
         if given.HasField(field):
             getattr(queue, field).CopyFrom(getattr(given, field))
@@ -123,14 +125,6 @@ def _complete(queue: Any, explicit: frozenset[str]) -> None:
     rate = rates.max_dispatches_per_second
     rates.max_burst_size = max(1, math.ceil(rate)) if 0 < rate <= _MAX_RATE else 1
     complete_retries(queue.retry_config, explicit)
-
-
-def _refuse_http_target(given: Any) -> None:
-    if given.http_target.ByteSize():
-        raise Status(
-            StatusCode.UNIMPLEMENTED,
-            "The emulator has no http_target of queues: give each task its own URL, headers and token.",
-        )
 
 
 def _unknown(paths: list[str]) -> list[str]:

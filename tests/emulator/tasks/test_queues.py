@@ -76,11 +76,6 @@ async def test_a_queue_that_breaks_a_rule_is_not_made(
     assert [queue async for queue in await either_client.list_queues(parent=PARENT)] == []
 
 
-async def test_a_target_of_a_whole_queue_is_refused_clearly(either_client: CloudTasksAsyncClient) -> None:
-    with pytest.raises(exceptions.MethodNotImplemented, match="http_target"):
-        await create(either_client, http_target={"uri_override": {"host": "elsewhere"}})
-
-
 async def test_a_name_is_taken_once(either_client: CloudTasksAsyncClient) -> None:
     await create(either_client)
     with pytest.raises(exceptions.AlreadyExists, match="Queue already exists"):
