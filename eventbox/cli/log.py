@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventbox.cli.connecting import connection_options
+from eventbox.cli.printing import make_output_safe, moment, printable
+from eventbox.cli.recipient import Connect, about_a_recipient, run
 
 if TYPE_CHECKING:
+    from eventbox import EventBox, Recipient
     from eventbox.log import EventLog, LogEntry, LogOverview
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -29,7 +30,6 @@ def log() -> None:
 
 
 @log.command()
-@click.argument("path")
 @click.option(
     "-f", "--follow", is_flag=True, help="Go on with the entries that are added, until interrupted."
 )
@@ -51,9 +51,9 @@ def log() -> None:
 )
 @click.option("--trimable", is_flag=True, help="The trimable log in place of the persistent one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the whole payload.")
-@connection_options
+@about_a_recipient
 def tail(
-    connect: Callable[[], Any],
+    connect: Connect,
     path: str,
     follow: bool,
     kind: str | None,
@@ -65,36 +65,34 @@ def tail(
     """Show the entries of the log whose document is PATH (such as logs/main)."""
     show = _json_line if as_json else _line
 
-    async def run(event_log: EventLog) -> None:
+    async def work(event_log: EventLog) -> None:
         begin = position
         if begin is None:
             begin = max(0, await (event_log.next_trimable_id if trimable else event_log.next_id)() - lines)
-        entries = _entries(event_log, begin, trimable, follow)
-        async with aclosing(entries):  # type: ignore[type-var]
+        async with aclosing(_entries(event_log, begin, trimable, follow)) as entries:
             async for entry in entries:
                 if kind is None or entry.kind == kind:
                     click.echo(show(entry))
 
-    _run(connect, path, run)
+    _run(connect, path, work)
 
 
 @log.command()
-@click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@connection_options
-def stats(connect: Callable[[], Any], path: str, as_json: bool) -> None:
+@about_a_recipient
+def stats(connect: Connect, path: str, as_json: bool) -> None:
     """Show how far the log at PATH and its followers have come."""
 
-    async def run(event_log: EventLog) -> None:
+    async def work(event_log: EventLog) -> None:
         overview = await event_log.overview()
         click.echo(json.dumps(_plain(overview)) if as_json else _table(path, overview))
 
-    _run(connect, path, run)
+    _run(connect, path, work)
 
 
 async def _entries(
     event_log: EventLog, position: int, trimable: bool, follow: bool
-) -> AsyncIterator[LogEntry]:
+) -> AsyncGenerator[LogEntry, None]:
     """The entries from a position on; where that was trimmed, from the first that is there."""
     from eventbox.log import TrimmedError
 
@@ -116,48 +114,33 @@ async def _entries(
             position = error.first
 
 
-def _run(connect: Callable[[], Any], path: str, run: Callable[[EventLog], Awaitable[None]]) -> None:
+def _run(connect: Connect, path: str, work: Callable[[EventLog], Awaitable[None]]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    make_output_safe()
 
-    async def main() -> None:
-        from eventbox import EventBox
+    async def with_log(box: EventBox, recipient: Recipient) -> None:
         from eventbox.log import EventLog
 
-        client = connect()
-        try:
-            ref = client.document(path)
-        except ValueError as error:
-            raise click.BadParameter(
-                f"{path!r} is no document: it has an even number of parts, such as logs/main",
-                param_hint="PATH",
-            ) from error
-        await run(EventLog(EventBox(client), ref))
-
-    from google.api_core.exceptions import GoogleAPICallError
+        await work(EventLog(box, recipient.ref))
 
     try:
-        asyncio.run(main())
+        run(connect, path, with_log)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-    except GoogleAPICallError as error:
-        raise click.ClickException(f"Firestore refused: {error}") from error
 
 
 def _line(entry: LogEntry) -> str:
-    module = "" if entry.module is None else f" {entry.module[0]}/{entry.module[1]}"
+    module = "" if entry.module is None else f" {printable(entry.module[0])}/{entry.module[1]}"
     at = entry.logged_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    return f"{entry.id:>8}  {at}  {entry.kind}{module}  {_shown(entry.payload)}".rstrip()
+    return f"{entry.id:>8}  {at}  {printable(entry.kind)}{module}  {_shown(entry.payload)}".rstrip()
 
 
 def _shown(payload: bytes) -> str:
     """The payload on one line of a terminal."""
     try:
-        text = payload.decode()
+        text = printable(payload.decode()[: _LONGEST_PAYLOAD + 1])
     except UnicodeDecodeError:
         text = payload[: _LONGEST_PAYLOAD + 1].hex(" ")
-    else:
-        head = text[: _LONGEST_PAYLOAD + 1]
-        text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in head)
     if len(text) > _LONGEST_PAYLOAD:
         return f"{text[:_LONGEST_PAYLOAD]}... ({len(payload):,} bytes)"
     return text
@@ -198,11 +181,7 @@ def _plain(overview: LogOverview) -> dict[str, Any]:
 
 
 def _table(path: str, overview: LogOverview) -> str:
-    last = (
-        "never"
-        if overview.logged_at is None
-        else overview.logged_at.astimezone(UTC).isoformat(" ", "seconds")
-    )
+    last = "never" if overview.logged_at is None else moment(overview.logged_at)
     lines = [
         f"{path}: last entry {last}, {overview.unordered:,} waiting to be ordered",
         f"  persistent  {_range(overview.first_id, overview.next_id)}",
