@@ -82,6 +82,7 @@ class Placing:
             await place(left[0])
         else:
             await asyncio.gather(*map(place, left))
+        await asyncio.sleep(0)  # the deletions are sent before our caller answers and its CPU is taken away
 
     async def create(self, reminder: Reminder, commit_time: datetime | None, timeout: timedelta) -> None:
         """Make sure of the task that a reminder is about; a wake-up needs the time of its commit.

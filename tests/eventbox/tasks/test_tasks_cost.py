@@ -135,6 +135,11 @@ async def test_what_a_process_has_made_sure_of_costs_nothing_again(process: Proc
     assert await meter(process.queue.notify(process.order())) == Cost(0, {}, {}, 0, 0, 0)
 
 
+async def test_the_deletion_is_on_its_way_when_a_send_returns(world: World, process: Process) -> None:
+    await process.queue.send(b"", process.order())
+    assert world.firestore.counts.rpcs["BatchWrite"] == 1
+
+
 async def test_many_deletions_are_few_rpcs(process: Process, meter: Meter) -> None:
     sends = asyncio.gather(*(process.queue.send(b"", process.order(str(n))) for n in range(600)))
     cost = await meter(sends)
