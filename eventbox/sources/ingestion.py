@@ -71,7 +71,7 @@ async def run(
         ingestor: what to take in.
         concurrency: how many blocks are processed at once.
         clock: what the delays go by.
-        progress: is told how it gets on; see `BacklogBar`.
+        progress: is told how it gets on; `eventbox.sources.backlog_bar.BacklogBar` shows it on a terminal.
         meter_provider: where metrics go; OpenTelemetry's global one by default.
 
     Raises:

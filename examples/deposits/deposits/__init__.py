@@ -1,0 +1,1 @@
+"""An example of `eventbox.sources`: deposits on a chain become balances of accounts."""
