@@ -62,6 +62,7 @@ lint: $(SETUP)
 
 types: $(SETUP)
 	@$(RUN) -m mypy
+	@MYPYPATH=examples/orders $(RUN) -m mypy --package orders
 
 check: lint types test demo
 

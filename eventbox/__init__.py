@@ -7,52 +7,26 @@
 
 from __future__ import annotations
 
-from dsset.clock import Clock, SystemClock
-from eventbox.box import EventBox
-from eventbox.document_processor import DocumentProcessor
-from eventbox.drain import DrainReport
-from eventbox.errors import (
-    ContentionError,
-    EmitError,
-    EventboxError,
-    PrepareError,
-    SkipTransition,
-    TransactionEndedError,
-    UnknownOutcomeError,
-)
-from eventbox.events import Event, NewEvent, Receipt
-from eventbox.listening import DocumentChange, Snapshot, listen
-from eventbox.processor import Mutation, PostProcessFn, Processor, SideEffectFn, Transition, chain
-from eventbox.quarantined_event import QuarantinedEvent
-from eventbox.recipient import Recipient
-from eventbox.transaction import Transaction
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Clock",
-    "ContentionError",
-    "DocumentChange",
-    "DocumentProcessor",
-    "DrainReport",
-    "EmitError",
-    "Event",
-    "EventBox",
-    "EventboxError",
-    "Mutation",
-    "NewEvent",
-    "PostProcessFn",
-    "PrepareError",
-    "Processor",
-    "QuarantinedEvent",
-    "Receipt",
-    "Recipient",
-    "SideEffectFn",
-    "SkipTransition",
-    "Snapshot",
-    "SystemClock",
-    "Transaction",
-    "TransactionEndedError",
-    "Transition",
-    "UnknownOutcomeError",
-    "chain",
-    "listen",
-]
+if TYPE_CHECKING:
+    from eventbox.public import *  # noqa: F403
+    from eventbox.public import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    # What google's clients import takes half a second; the command line is to answer, and to be interrupted, before.
+    if find_spec(f"eventbox.{name}") is not None:
+        # `from eventbox import box`: the module is about to be imported, perhaps by one that `public` is importing
+        raise AttributeError(f"the module eventbox.{name} has not been imported")
+    public = import_module("eventbox.public")
+    if name == "__all__" or name in public.__all__:
+        value = globals()[name] = getattr(public, name)
+        return value
+    raise AttributeError(f"module 'eventbox' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("eventbox.public").__all__})

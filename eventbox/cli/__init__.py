@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from eventbox.cli.demo import demo
+from eventbox.cli.dev import dev
 from eventbox.cli.inbox import inbox
 from eventbox.cli.listeners import listeners
 from eventbox.cli.log import log
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(dev)
 main.add_command(inbox)
 main.add_command(listeners)
 main.add_command(log)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emulator.process import EmulatorProcess
-from eventbox import EventBox
 from eventbox.demo.git import NoRepositoryError, Repository, clone
+from eventbox.demo.progress import Progress
 from eventbox.demo.report import difference, rates, shown, top_table
-from eventbox.demo.run import AUTHORS, FILES, Progress, connected, run, stored_totals
+from eventbox.demo.run import AUTHORS, FILES, run, stored_totals, world
 
 BUNDLE = "history.bundle"
 
@@ -33,11 +32,12 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
         else:
             _say(console, f"Reading the history of {repository.path} (a merge itself changes no file) ...")
         expected = await repository.totals()
-        async with EmulatorProcess() as process, connected(process.address) as client:
-            progress = Progress(total=2 * expected.changes)
+        progress = Progress(total=2 * expected.changes)
+        async with world(workers, progress) as on:
             async with shown(progress, console):
-                await run(repository, EventBox(client), progress, workers=workers)
-            summary = rates(progress, await process.counts())
+                await run(repository, on, progress)
+            client = on.client
+            summary = rates(progress, await on.firestore.counts())
             if progress.processed:
                 for table in (
                     await top_table(client, AUTHORS, "Top authors", "Author"),

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from emulator.firestore import Counts
 from eventbox.demo.git import Totals
-from eventbox.demo.run import Progress
+from eventbox.demo.progress import Progress
 
 _TOP = 8
 _REFRESH_S = 0.1

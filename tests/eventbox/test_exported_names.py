@@ -28,6 +28,24 @@ def test_eventbox_exports_these_names() -> None:
     ]  # fmt: skip
 
 
+def test_the_package_itself_is_imported_at_once_and_what_it_exports_when_it_is_asked_for() -> None:
+    code = (
+        "import eventbox, eventbox.cli, sys; heavy = {'grpc', 'google.cloud.firestore', 'pydantic', 'rich'};"
+        "assert not heavy & set(sys.modules); eventbox.EventBox; assert 'EventBox' in dir(eventbox);"
+        "sys.exit(not heavy & set(sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="module 'eventbox' has no attribute 'nothing'"):
+        eventbox.nothing  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module", ["eventbox.tasks", "eventbox.box", "eventbox.log", "eventbox.quarantine", "eventbox.dev"]
+)
+def test_any_module_may_be_imported_first(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+
+
 def test_dsset_exports_these_names() -> None:
     assert dsset.__all__ == [
         "AddError", "Clock", "DSSet", "DSSetError", "Item", "ItemState", "ListedItem", "Listing", "SystemClock",
@@ -87,7 +105,7 @@ def _imports(package: str, *, without: tuple[str, ...] = ()) -> set[str]:
 def test_dependencies_point_one_way() -> None:
     assert not _imports("dsset") & {"eventbox", "emulator", "opentelemetry", "pydantic"}
     assert not _imports("emulator") & {"eventbox", "dsset"}
-    assert "emulator" not in _imports("eventbox", without=("testing", "cli", "demo"))
+    assert "emulator" not in _imports("eventbox", without=("testing", "cli", "demo", "dev"))
 
 
 def test_the_library_uses_opentelemetrys_api_alone() -> None:

@@ -67,7 +67,7 @@ resource "google_cloud_run_v2_service" "worker" {
 
   template {
     service_account                  = google_service_account.worker.email
-    timeout                          = "600s" # not less than the deadline of a task, which is 10 minutes
+    timeout                          = "300s" # what `Worker` takes it to be; its runs end well before
     max_instance_request_concurrency = var.worker_concurrency
 
     scaling {

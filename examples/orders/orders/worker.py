@@ -1,7 +1,4 @@
-"""The worker, which Cloud Tasks calls. A service of its own runs `orders.worker:worker.app`.
-
-Import it where an event loop is running, as uvicorn does: the client of Cloud Tasks belongs to that loop.
-"""
+"""The worker, which Cloud Tasks calls. A service of its own runs `orders.worker:worker.app`."""
 
 from __future__ import annotations
 

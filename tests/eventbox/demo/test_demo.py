@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -215,6 +216,58 @@ async def test_bad_usage_is_one_clear_line(
     assert found == code
     assert message in output
     assert "Traceback" not in output
+
+
+async def test_workers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice(git: Git) -> None:
+    for n in range(150):
+        git.write(f"file-{n % 7}", f"{n}\n".encode() * (n % 5 + 1))
+        git.commit(GIT_AUTHOR_EMAIL=f"{n % 3}@example.com")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eventbox", "demo", "--workers", "3", cwd=git.path, env=ENVIRONMENT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+    async def kill() -> None:
+        for _ in range(8):
+            await asyncio.sleep(random.uniform(0.1, 0.6))
+            if workers := workers_of(process.pid):
+                os.kill(random.choice(workers), signal.SIGKILL)
+
+    killing = asyncio.create_task(kill())
+    output, _ = await process.communicate()
+    killing.cancel()
+    process._transport.close()  # type: ignore[attr-defined]
+    assert output.decode().splitlines()[-1] == "demo: ok: 300 events, totals equal to git's"
+    assert process.returncode == 0
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a demo."""
+    try:
+        children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            one
+            for one in children
+            if b"eventbox.demo.worker_process" in Path(f"/proc/{one}/cmdline").read_bytes()
+        ]
+    except FileNotFoundError:  # one has just ended
+        return []
+
+
+@pytest.mark.parametrize("imported", ["click.core", "rich.console", "grpc", "google.cloud.firestore"])
+async def test_an_interrupt_during_the_imports_shows_no_traceback(git: Git, imported: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "importtime", "-m", "eventbox", "demo", cwd=git.path, env=ENVIRONMENT,
+        start_new_session=True, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while not (line := await process.stdout.readline()).rstrip().endswith(f" {imported}".encode()):
+        assert line
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = await process.communicate()
+    process._transport.close()  # type: ignore[attr-defined]
+    assert "Traceback" not in output.decode()
+    assert process.returncode == 130
 
 
 async def test_an_interrupt_ends_it_at_once_and_leaves_nothing_behind(git: Git) -> None:
