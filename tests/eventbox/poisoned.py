@@ -7,7 +7,16 @@ from typing import Any
 
 from google.cloud.firestore import AsyncClient
 
-from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction, Transition
+from eventbox import (
+    DocumentProcessor,
+    DrainReport,
+    Event,
+    EventBox,
+    Mutation,
+    Recipient,
+    Transaction,
+    Transition,
+)
 from tests.eventbox.support import Record
 
 
@@ -91,3 +100,11 @@ async def attempts(client: AsyncClient, to: Recipient) -> dict[str, int]:
 
 async def in_quarantine(box: EventBox, to: Recipient) -> list[str]:
     return sorted(one.event.id for one in await box.quarantined(to))
+
+
+async def drained(box: EventBox, to: Recipient, processor: Any, **kwargs: Any) -> DrainReport | Exception:
+    """What a drain reports, or raises."""
+    try:
+        return await box.drain(to, processor, **kwargs)
+    except Exception as error:
+        return error
