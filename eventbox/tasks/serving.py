@@ -164,14 +164,17 @@ class Serving:
     async def _do_task(self, handler: TaskHandler, task: TaskRequest) -> Answer:
         try:
             async with self._turns.any_turn(patience_s=self._request_limit.total_seconds() * _PATIENCE):
-                # it may go on for as long as its task may; only a worker that is stopping cannot wait for ever
-                async with asyncio.timeout(None) as timeout:
+                async with asyncio.timeout(self._request_limit.total_seconds()) as timeout:
                     with self._stopping.running(timeout):
                         await handler(task)
         except NoTurnError as error:
             return Answer(
                 Outcome.UNAVAILABLE, "other requests took all the time that there was to wait", error
             )
+        except TimeoutError as error:
+            ours = timeout.expired()
+            reason = "its handler took too long, or the worker is stopping" if ours else "its handler failed"
+            return Answer(Outcome.UNAVAILABLE, reason, error)
         except DropTask as error:
             return Answer(Outcome.DROPPED, f"its handler gave it up: {error}", error)
         except Exception as error:

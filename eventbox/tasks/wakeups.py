@@ -22,8 +22,8 @@ SWEEP_PATH = "/eventbox/sweep"
 MARGIN = timedelta(milliseconds=100)
 """By how much the clocks of Firestore and Cloud Tasks may differ: a wake-up is no less than this after its commit."""
 
-MAX_BODY_BYTES = 16 * 1024
-"""More than any wake-up has: a document's name is at most 6 KiB."""
+MAX_BODY_BYTES = 64 * 1024
+"""More than any wake-up has: a document's name is at most 6 KiB, and JSON's escapes make six bytes of one."""
 
 _MAX_COUNT = 253_402_300_799  # the last second of the year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -97,17 +97,17 @@ class _WakeUpRun:
         lateness = self._now() - self._wakeup.at
         if -lateness > LATE_AFTER:
             # somebody had it run by hand: what is due by now is done now, and what is due then needs a wake-up then
-            kept = await self._again(Outcome.DONE, "kept", idle=self._wakeup.idle, not_before=self._wakeup.at)
+            kept = await self._again(Outcome.DONE, "kept", not_before=self._wakeup.at)
             return await self._in_turn(as_of=None) if kept.outcome is Outcome.DONE else kept
         with RunScope(self._wakeup.second).entered():
             if lateness > LATE_AFTER and not self._wakeup.fresh:
                 reason = f"the wake-up came {lateness.total_seconds():.0f} s late"
-                return await self._again(Outcome.LATE, reason, idle=self._wakeup.idle, fresh=True)
+                return await self._again(Outcome.LATE, reason, fresh=True)
             return await self._in_turn(as_of=self._wakeup.at)
 
     async def _in_turn(self, as_of: datetime | None) -> Answer:
         if self._stopping.begun:
-            return await self._again(Outcome.LEFT, "the worker is stopping", idle=self._wakeup.idle)
+            return await self._again(Outcome.LEFT, "the worker is stopping")
         try:
             async with self._turns.turn(
                 self._wakeup.recipient, patience_s=self._limits.request.total_seconds() * _PATIENCE
@@ -120,11 +120,7 @@ class _WakeUpRun:
                     turn.settle(looks_until)
                 return answer
         except NoTurnError:
-            return await self._again(
-                Outcome.CONTENDED,
-                "other runs took all the time that there was to wait",
-                idle=self._wakeup.idle,
-            )
+            return await self._again(Outcome.CONTENDED, "other runs took all the time that there was to wait")
 
     async def _run(self, as_of: datetime | None) -> Answer:
         spent = timedelta(seconds=asyncio.get_running_loop().time() - self._arrived)
@@ -145,9 +141,7 @@ class _WakeUpRun:
             return await self._contended(str(error))
         except TimeoutError as error:
             if timeout.expired() and self._stopping.begun:
-                return await self._again(
-                    Outcome.LEFT, "the batch was let go of: the worker is stopping", idle=0
-                )
+                return await self._again(Outcome.LEFT, "the batch was let go of: the worker is stopping")
             reason = "the run took too long" if timeout.expired() else "the run failed"
             return self._answer(Outcome.UNAVAILABLE, reason, error)
         except Exception as error:
@@ -164,7 +158,7 @@ class _WakeUpRun:
                 return self._answer(Outcome.QUARANTINED, f"{done}, {report.quarantined} events set aside")
             return self._answer(Outcome.DONE, done)
         if moved or not report.batches:
-            return await self._again(Outcome.LEFT, done, idle=0 if moved else self._wakeup.idle)
+            return await self._again(Outcome.LEFT, done, idle=0 if moved else None)
         answer = await self._again(Outcome.STUCK, f"{done}: nothing moved", idle=self._wakeup.idle + 1)
         notable = answer.outcome is Outcome.STUCK and self._wakeup.idle + 1 >= _NOTABLY_IDLE
         return replace(answer, level=logging.WARNING) if notable else answer
@@ -177,13 +171,17 @@ class _WakeUpRun:
         outcome: Outcome,
         reason: str,
         *,
-        idle: int,
+        idle: int | None = None,
         fresh: bool = False,
         not_before: datetime | None = None,
     ) -> Answer:
-        """Make the next wake-up, and answer with this outcome; where that fails, let Cloud Tasks try this one again."""
+        """Make the next wake-up, and answer with this outcome; where that fails, let Cloud Tasks try this one again.
+
+        `idle` says how many runs have moved nothing now, and with it how long to wait; None: nothing was tried.
+        """
         if not_before is None:
-            not_before = self._now() + self._pause(idle)
+            not_before = self._now() + (timedelta(0) if idle is None else self._pause(idle))
+        idle = self._wakeup.idle if idle is None else idle
         allowed = _FOLLOW_UP_STOPPING if self._stopping.begun else _FOLLOW_UP
         try:
             async with asyncio.timeout(allowed.total_seconds()) as timeout:

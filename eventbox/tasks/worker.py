@@ -60,13 +60,14 @@ class Worker:
         queue: where wake-ups and tasks come from, and follow-ups go.
         auth: who may call. There is no default: an open worker is not made by leaving something out.
         request_timeout: how long the platform lets a request take: Cloud Run's setting, 5 minutes by default there.
+            A task's handler that takes longer is cancelled, and its task tried again.
         concurrency: how many recipients and tasks are worked at at once; others wait, first come first served. A batch
             may hold 32 MiB of events.
         max_events: of a batch, as in `EventBox.drain`.
         longest_pause: between the runs of a recipient that move nothing; they come after 1, 2, 4, ... seconds.
         grace: how long batches and tasks go on after the worker was told to stop. Cloud Run kills it after 10 s.
         sweeper: what `/eventbox/sweep` runs; a `Sweeper(queue)` by default.
-        sweep_timeout: how long that may take. Cloud Scheduler waits 3 minutes by default.
+        sweep_timeout: how long that may take: less than a minute, where Cloud Scheduler calls each minute.
         meter_provider, tracer_provider: where metrics and spans go; those of the box by default.
 
     Raises:
@@ -83,9 +84,9 @@ class Worker:
         concurrency: int = 80,
         max_events: int = 1_000,
         longest_pause: timedelta = timedelta(minutes=5),
-        grace: timedelta = timedelta(seconds=7),
+        grace: timedelta = timedelta(seconds=6),
         sweeper: Sweeping | None = None,
-        sweep_timeout: timedelta = timedelta(minutes=2),
+        sweep_timeout: timedelta = timedelta(seconds=50),
         meter_provider: MeterProvider | None = None,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
@@ -125,7 +126,7 @@ class Worker:
             RequestTelemetry(box.clock, meter_provider or meters, tracer_provider or tracers),
             sweeper=Sweeper(queue) if sweeper is None else sweeper,
             sweep_limit=sweep_timeout,
-            request_limit=request_limit,
+            request_limit=request_timeout,
             clock=box.clock,
         )
 

@@ -73,7 +73,7 @@ def test_what_is_encoded_is_decoded(recipient: str, second: int, fresh: bool, id
         b'{"recipient": "x", "second": 999999999999999}', b'{"recipient": "x", "second": 1, "fresh": 1}',
         b'{"recipient": "x", "second": 1, "idle": null}', b'{"recipient": "x", "second": 1, "idle": -1}',
         b'{"recipient": "\\ud800", "second": 1}', b'{"recipient": "x", "second": NaN}',
-        b'{"recipient": "' + b"x" * 20_000 + b'", "second": 1}',
+        b'{"recipient": "' + b"x" * 70_000 + b'", "second": 1}',
     ],
 )  # fmt: skip
 def test_what_is_no_wake_up_is_refused(body: bytes) -> None:

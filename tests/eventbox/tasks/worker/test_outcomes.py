@@ -171,6 +171,7 @@ async def test_contended(house: House, caplog: pytest.LogCaptureFixture) -> None
     expect(house, caplog, "contended", logging.INFO)
     [wake_up] = await house.wake_ups()
     assert wake_up.at > house.clock.now()
+    assert wake_up.idle == 1
 
 
 async def test_contended_where_the_fresh_wake_up_fails_too(
@@ -194,13 +195,15 @@ async def test_late(house: House, caplog: pytest.LogCaptureFixture) -> None:
     order = house.order()
     await emit(house.box, order, "a")
 
-    answered = await house.wake(order, ago=62)
+    answered = await house.wake(order, ago=62, idle=8)
 
     assert (answered.status, answered.outcome) == (200, "late")
     assert not house.runs
     expect(house, caplog, "late", logging.WARNING)
     [wake_up] = await house.wake_ups()
     assert wake_up.fresh
+    assert wake_up.idle == 8
+    assert wake_up.at - house.clock.now() <= timedelta(seconds=2), "it has waited already"
     house.clock.advance(timedelta(minutes=10))
     await house.cloud_tasks.drain()
     assert await house.applied(order) == ["a"], "a fresh one is never late again"
@@ -385,6 +388,16 @@ async def test_dropped_by_a_handler(house: House, caplog: pytest.LogCaptureFixtu
     assert "nobody there" in caplog.text
     expect(house, caplog, "dropped", logging.ERROR, kind="task")
     assert [*house.counted()] == [("task", "dropped", "/emails")]
+
+
+async def test_the_longest_name_of_a_document_is_decoded(house: House) -> None:
+    # 6 KiB, of characters that take six bytes each in JSON
+    pattern = "/".join(f"{{p{n}}}" if n % 2 else f"c{n}" for n in range(8))
+    house.worker.recipient(pattern, lambda recipient, _: Recording(recipient), monitoring_string="deep")
+    deep = "/".join("\x01" * 1_480 if n % 2 else f"c{n}" for n in range(8))
+    recipient = Recipient(house.box.client.document(deep), "deep")
+
+    assert (await house.wake(recipient)).outcome == "done"
 
 
 @pytest.mark.parametrize("path", ["/", "/eventbox", "/eventbox/", "/eventbox/wake/", "/emails"])

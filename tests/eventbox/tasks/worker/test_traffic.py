@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from emulator.tasks import Fault
-from eventbox import Event
+from eventbox import Event, Mutation
 from eventbox.tasks import Task, TaskRequest
 from tests.eventbox.support import Recording, Waiting, emit, outstanding
 from tests.eventbox.tasks.worker.house import WAKE, House
@@ -87,6 +87,51 @@ async def test_wake_ups_that_come_during_a_run_are_one_further_run(house: House)
     assert {answer.outcome for answer in answers} == {"done"}
     assert await house.applied(order) == ["first", "second"]
     assert len(house.runs) == 2
+
+
+async def test_a_run_that_fails_leaves_the_work_of_the_others_to_them(house: House) -> None:
+    order, gate, failures = house.order(), Waiting(), [KeyError("once")]
+
+    class Failing(Recording):
+        async def prepare_mutation(self, events: Sequence[Event], state: Any) -> Any:
+            await gate.wait()
+            if len(house.runs) == 2 and failures:
+                raise failures.pop()
+            return await super().prepare_mutation(events, state)
+
+    house.processor = Failing
+    await emit(house.box, order, "first")
+    running = [asyncio.ensure_future(house.wake(order))]
+    await gate.reached()
+    await emit(house.box, order, "second")
+    running += [asyncio.ensure_future(house.wake(order)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    gate.open()
+
+    assert [(await one).outcome for one in running] == ["done", "failed", "done", "done"]
+    assert await house.applied(order) == ["first", "second"]
+    assert len(house.runs) == 3
+
+
+async def test_what_a_run_wakes_is_never_the_task_that_it_runs_in(house: House) -> None:
+    # Cloud Tasks' clock is ahead of Firestore's by 30 s
+    order, others = house.order(), house.order("other")
+
+    class Waking(Recording):
+        async def prepare_mutation(self, events: Sequence[Event], state: Any) -> Any:
+            await house.worker.notify(order)
+            await house.worker.notify(others)
+            return Mutation()
+
+    house.processor = Waking
+    await emit(house.box, order, "a")
+    second = int(house.clock.now().timestamp()) + 30
+
+    answered = await house.wake(order, ago=-30)
+
+    assert answered.outcome == "stuck"
+    assert [wake_up.second > second for wake_up in await house.wake_ups()] == [True, True]
 
 
 async def test_a_flood_of_contention_never_slows_the_queue_down() -> None:

@@ -112,6 +112,18 @@ async def test_a_handler_that_raises_is_called_again(house: House, caplog: pytes
     assert house.counted() == {("task", "failed", "/emails"): 2, ("task", "done", "/emails"): 1}
 
 
+async def test_a_handler_that_takes_too_long_is_cancelled_and_called_again(house: House) -> None:
+    async def handler(task: TaskRequest) -> None:
+        await asyncio.Event().wait()
+
+    house.worker.task("/emails", handler)
+    house.worker._serving._request_limit = timedelta(milliseconds=20)  # less than it can be given
+
+    answered = await call(house.worker.app, "/emails")
+
+    assert (answered.status, answered.outcome) == (500, "unavailable")
+
+
 @pytest.mark.parametrize(
     ("headers", "retry_count", "eta"),
     [
