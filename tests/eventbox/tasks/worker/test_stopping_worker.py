@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from emulator.firestore import Fault as SlowFirestore
 from emulator.tasks import Fault
 from eventbox import Event
 from eventbox.tasks import TaskRequest
+from tests.advancing import while_advancing
 from tests.eventbox.support import Recording, Waiting, emit, outstanding
 from tests.eventbox.tasks.worker.house import House, logged
 from tests.eventbox.tasks.worker.requesting import call
@@ -157,10 +159,15 @@ async def test_health_says_so_for_whoever_balances_the_load() -> None:
 
 async def test_background_work_of_the_queue_is_awaited_at_the_end() -> None:
     house = House()
-    async with house.worker.lifespan():
-        await house.worker.send(b"", house.order())
-        assert (await reminders(house)) == 1
-    assert (await reminders(house)) == 0
+    life = house.worker.lifespan()
+    await life.__aenter__()
+    house.firestore.faults.add(SlowFirestore(rpc="BatchWrite", latency=timedelta(seconds=1)))
+    await house.worker.send(b"", house.order())
+    assert await reminders(house) == 1  # its deletion is under way
+
+    await while_advancing(house.clock, life.__aexit__(None, None, None))
+
+    assert await reminders(house) == 0
 
 
 async def reminders(house: House) -> int:
