@@ -58,7 +58,7 @@ class EventStore:
         event_types: the types that may be stored; any, by default.
         votes: is asked before an event is stored; what it says is processed is not stored.
         remember: for how long after its deletion an event is known; forever by default. Each one costs a document of
-            some 150 bytes for that time. With a duration, a TTL policy on `expire_at` removes it some time after that,
+            some 200 bytes for that time. With a duration, a TTL policy on `expire_at` removes it some time after that,
             which is billed as a delete.
         clock: what it waits by between attempts.
         rng: where jitter comes from; the operating system by default.

@@ -45,7 +45,9 @@ def test_the_payments_are_counted_joined_and_drawn() -> None:
     assert "█" in output
 
 
-@pytest.mark.parametrize("page", ["docs/guide.md", "docs/emulator.md", "docs/log.md", "docs/testing.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/guide.md", "docs/emulator.md", "docs/log.md", "docs/sources.md", "docs/testing.md"]
+)
 def test_the_programs_of_a_page_run(page: str, tmp_path: Path) -> None:
     programs = [block for block in python_blocks(page) if "asyncio.run(" in block]
     assert programs
