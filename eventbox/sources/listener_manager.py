@@ -50,7 +50,7 @@ class ListenerManager:
         listeners: Mapping[str, ListenFunc] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(service, Service):
+        if not all(hasattr(service, name) for name in ("name", "logger", "config")):
             raise TypeError(f"service must be a Service, not {type(service).__name__}")
         if not isinstance(store, EventStore):
             raise TypeError(f"store must be an EventStore, not {type(store).__name__}")

@@ -216,9 +216,9 @@ class DistributedLock:
     async def _acquire(self) -> _Session:
         free = self._client.collection(LOCKS).where(filter=FieldFilter("free", "==", self._document.id))
         waited = False
+        if await self._owes_a_turn():
+            await self._stand_back()
         async with Watch(free.limit(1), self._clock) as watch:
-            if await self._owes_a_turn():
-                await self._clock.sleep(min(self._heartbeat, _STAND_BACK) * self._rng.uniform(0.2, 0.5))
             while True:
                 try:
                     found = await self._document.read(_ATTEMPT)
@@ -271,6 +271,21 @@ class DistributedLock:
                 raise
             return False
         return found.version is not None and documents.moment(found.version) > documents.moment(last.began)
+
+    async def _stand_back(self) -> None:
+        """Leave the lock to those who wait, until one has it, or for a moment if none of them comes."""
+        jitter = min(self._heartbeat, _STAND_BACK) * self._rng.uniform(0.2, 0.5)
+        until = self._clock.monotonic() + jitter.total_seconds()
+        document = self._client.collection(LOCKS).document(self._document.id)
+        async with Watch(document, self._clock) as watch:
+            while (remaining := until - self._clock.monotonic()) > 1e-6:
+                try:
+                    if self._taken_for(await self._document.read(_ATTEMPT)) > timedelta(0):
+                        return
+                except GoogleAPICallError as error:
+                    if not is_transient(error):
+                        raise
+                await watch.wait(timedelta(seconds=remaining))
 
     async def _tell_that_one_waits(self) -> None:
         found = await self._waiters.read(_ATTEMPT)

@@ -92,6 +92,8 @@ async def test_all_methods_are_harmless_to_repeat_and_pass_over_what_is_not_ther
     assert await ids(store.get_events()) == {known}
     assert await store.get_unreceived_events() == []
     assert await store.get_event(missing) is None
+    left = await store.ref.collection("eventbox_store").get()
+    assert len(left) == (2 if in_transaction else 1)  # outside transactions nothing is left of it
     assert await store.store(b"later", "t") == missing  # a mark that came too early does not swallow it
     assert await ids(store.get_unreceived_events()) == {missing}
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from emulator.firestore import Emulator, Fault
-from eventbox.sources import Committer, DistributedLock, Result, Writer, run
+from eventbox.sources import Committer, DistributedLock, InvalidCommitError, Result, Writer, run
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 from tests.eventbox.sources.feeds import Numbers, Written, nothing, pointer
@@ -227,6 +227,17 @@ async def test_a_newer_holder_makes_it_take_the_lock_again(
         assert one.lock.token > token + 1
         assert feed.starts == [None, pointer(3)]
     assert f"token {token + 1}" in caplog.text
+
+
+async def test_the_place_is_claimed_before_any_block_is_processed(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    feed = Numbers(0)
+    async with running(local_client, clock, feed) as one:
+        await one.until(lambda: bool(feed.starts))
+        for token in (None, one.lock.token - 1):
+            with pytest.raises(InvalidCommitError, match=f"token {one.lock.token}"):
+                await Committer(local_client).commit("numbers", None, pointer(1), token=token)
 
 
 async def test_it_takes_the_lock_again_after_an_invalid_commit(

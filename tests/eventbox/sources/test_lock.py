@@ -291,11 +291,105 @@ async def test_one_that_comes_back_at_once_lets_those_who_wait_go_first(
     await settle()
     await one.unlock()
     again = asyncio.create_task(one.lock())
-    await while_advancing(clock, waiting)
+    await asyncio.wait_for(waiting, 5)  # without any time passing
+    await settle()
     assert not again.done()
     await other.unlock()
-    await while_advancing(clock, again)
+    await asyncio.wait_for(again, 5)
     await one.unlock()
+
+
+async def test_one_that_comes_back_waits_a_moment_only_for_those_who_have_gone(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    waiting = asyncio.create_task(other.lock())
+    await settle()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await one.unlock()
+    begin = clock.now()
+    await while_advancing(clock, one.lock())
+    assert timedelta(milliseconds=200) <= clock.now() - begin <= timedelta(milliseconds=500)
+    await one.unlock()
+    await asyncio.wait_for(one.lock(), 5)  # nobody has waited this time
+    await one.unlock()
+
+
+async def test_the_lease_that_counts_is_the_holders(local_client: AsyncClient, clock: ManualClock) -> None:
+    one, other = make(local_client, clock, lease=4 * LEASE), make(local_client, clock)
+    await one.lock()
+    await crash(one)
+    waiting = asyncio.create_task(other.lock())
+    for _ in range(11):
+        clock.advance(HEARTBEAT)
+        await settle()
+    assert not waiting.done()
+    clock.advance(HEARTBEAT)
+    await asyncio.wait_for(waiting, 5)
+    await other.unlock()
+
+
+async def test_the_holder_reckons_its_lease_from_before_it_sent_the_heartbeat(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=4), times=2))
+    taking = asyncio.create_task(lock.lock())
+    await settle()
+    clock.advance(timedelta(seconds=4))
+    await taking
+    assert lock._session is not None
+    assert lock._session.deadline == pytest.approx(LEASE.total_seconds(), abs=0.01)
+    await settle()
+    clock.advance(HEARTBEAT)
+    await settle()
+    clock.advance(timedelta(seconds=4))
+    await settle()
+    assert lock._session.deadline == pytest.approx((HEARTBEAT + LEASE).total_seconds() + 4, abs=0.01)
+    await lock.unlock()
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_under_faults_at_most_one_holds_it_and_tokens_rise(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock, seed: int
+) -> None:
+    rng = Random(seed)
+    locks = [make(local_client, clock, rng=Random(rng.random())) for _ in range(4)]
+    tokens: list[int] = []
+    crashed = 0
+
+    async def contend(lock: DistributedLock) -> None:
+        nonlocal crashed
+        for _ in range(6):
+            await lock.lock()
+            tokens.append(lock.token)
+            await clock.sleep(HEARTBEAT * rng.uniform(0, 5))
+            if rng.random() < 0.2:
+                crashed += 1
+                await crash(lock)
+                lock._session = None
+            await lock.unlock()
+
+    for when in ("before", "after", "late"):
+        emulator.faults.add(
+            Fault(rpc="Commit", error="UNAVAILABLE", when=when, times=10**6, probability=0.1,  # type: ignore[arg-type]
+                  latency=timedelta(seconds=2) if when == "late" else timedelta(0))
+        )  # fmt: skip
+    emulator.faults.add(Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=10**6, probability=0.1))
+    tasks = [asyncio.create_task(contend(lock)) for lock in locks]
+    while not all(task.done() for task in tasks):
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert sum(lock.held for lock in locks) <= 1
+        wake = clock.next_wake
+        if wake is not None:
+            clock.advance(min(wake - clock.now(), HEARTBEAT))
+    for task in tasks:
+        task.result()
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 24
 
 
 async def test_a_refusal_is_raised(emulator: Emulator, local_client: AsyncClient, clock: ManualClock) -> None:
