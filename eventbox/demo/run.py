@@ -181,6 +181,8 @@ async def _until_processed(client: AsyncClient, progress: Progress) -> None:
                 return  # what the totals say is told
             await asyncio.sleep(1)
         await asyncio.sleep(_LOOK_EVERY.total_seconds())
+    # a worker may tell of what was counted in the documents already
+    progress.processed = min(progress.processed, progress.total)
 
 
 __all__ = ["AUTHORS", "FILES", "World", "run", "stored_totals", "world"]

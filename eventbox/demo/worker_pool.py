@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -18,17 +19,23 @@ from eventbox.dev.server_process import ServerProcess
 async def worker_pool(
     count: int, environment: Environment, listening: socket.socket, progress: Progress
 ) -> AsyncIterator[None]:
-    """Keep `count` workers running while inside, and note in `progress` what they tell."""
+    """Keep `count` workers running while inside, and note in `progress` what they tell. All are up when it begins."""
     async with asyncio.TaskGroup() as group:
-        keeping = [group.create_task(_keep_one(environment, listening, progress)) for _ in range(count)]
+        ups = [asyncio.Event() for _ in range(count)]
+        keeping = [group.create_task(_keep_one(environment, listening, progress, up)) for up in ups]
         try:
+            for up in ups:
+                await up.wait()
+            progress.began = time.monotonic()
             yield
         finally:
             for one in keeping:
                 one.cancel()
 
 
-async def _keep_one(environment: Environment, listening: socket.socket, progress: Progress) -> None:
+async def _keep_one(
+    environment: Environment, listening: socket.socket, progress: Progress, up: asyncio.Event
+) -> None:
     told = {"environment": asdict(environment)}
     while True:
         worker = ServerProcess(
@@ -37,6 +44,7 @@ async def _keep_one(environment: Environment, listening: socket.socket, progress
         try:
             await worker.start()
             while line := await worker.output.readline():
+                up.set()
                 with suppress(ValueError):  # it was killed in the middle of the line
                     counted = json.loads(line)
                     progress.processed += counted["events"]

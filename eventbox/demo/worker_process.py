@@ -31,6 +31,7 @@ class Told(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.events = self.contended = 0
+        self._told = False
 
     def emit(self, record: logging.LogRecord) -> None:
         told = vars(record)
@@ -38,10 +39,10 @@ class Told(logging.Handler):
         self.contended += told["outcome"] == "contended"
 
     def take(self) -> dict[str, int] | None:
-        """What was counted since the last time; None where nothing was."""
-        events, contended = self.events, self.contended
-        self.events = self.contended = 0
-        return {"events": events, "contended": contended} if events or contended else None
+        """What was counted since the last time; None where nothing was. The first time: that there is somebody."""
+        events, contended, told = self.events, self.contended, self._told
+        self.events, self.contended, self._told = 0, 0, True
+        return {"events": events, "contended": contended} if events or contended or not told else None
 
 
 def worker_of(environment: Environment) -> Worker:
