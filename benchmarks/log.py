@@ -31,6 +31,7 @@ async def measure(latencies: tuple[int, ...], turns: int, backlog: int) -> dict[
             if not milliseconds:
                 figures |= await runs.live(client, process, 20 * turns)
             results[milliseconds] = {name: round(value, 3) for name, value in figures.items()}
+        await client._firestore_api.transport.close()
     return results
 
 
