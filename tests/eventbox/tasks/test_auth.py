@@ -185,6 +185,13 @@ async def test_whoever_shows_no_token_is_not_known(auth: Auth, headers: Headers)
     assert len(refused.reason) < 400
 
 
+async def test_of_two_tokens_nobody_knows_which_one_was_checked(auth: Auth, key: SigningKey) -> None:
+    raw = [(b"authorization", f"Bearer {Signer(key).token(TASKS, URL)}".encode())] * 2
+
+    assert (await refusal(auth, Headers(raw=raw))).status == 401
+    await auth.authenticate(Headers(raw=raw[:1]), Purpose.TASK)
+
+
 async def test_a_signature_that_google_removed_tells_to_trust_iam(auth: Auth, key: SigningKey) -> None:
     header, body, _ = Signer(key).token(TASKS, URL).split(".")
 
