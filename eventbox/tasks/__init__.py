@@ -11,12 +11,12 @@ from __future__ import annotations
 from eventbox.tasks.auth import Auth
 from eventbox.tasks.client import tasks_client
 from eventbox.tasks.cloud_logging import CloudLoggingFormatter
-from eventbox.tasks.errors import EnqueueError
+from eventbox.tasks.errors import DropTask, EnqueueError
 from eventbox.tasks.run_scope import RunScope
 from eventbox.tasks.sweeper import Sweeper, SweepReport
 from eventbox.tasks.task import Task
 from eventbox.tasks.task_queue import TaskQueue
-from eventbox.tasks.task_request import DropTask, TaskRequest
+from eventbox.tasks.task_request import TaskRequest
 from eventbox.tasks.wakeups import WakeUp
 from eventbox.tasks.worker import Worker
 

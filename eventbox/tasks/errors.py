@@ -2,6 +2,7 @@
 
 EventboxError
     EnqueueError    a task could not be put on its queue, or nobody knows; enqueue it again under the same name
+    DropTask        raised by a task's handler: the task can never be done, and is given up
 
 A bad argument is TypeError or ValueError, raised before any RPC is made.
 """
@@ -41,3 +42,7 @@ class EnqueueError(EventboxError):
 
 def _enqueue_error(queue: str, name: str, reason: str, transient: bool) -> EnqueueError:
     return EnqueueError(queue, name, reason, transient=transient)
+
+
+class DropTask(EventboxError):
+    """Raise it in a task's handler to give the task up for good: it is logged at ERROR, and not tried again."""

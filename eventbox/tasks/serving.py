@@ -17,12 +17,13 @@ from dsset.clock import Clock
 from eventbox.tasks.auth import Auth, Purpose, RefusedError
 from eventbox.tasks.body import BodyTooLargeError, read_body
 from eventbox.tasks.certificates import CertificatesUnavailableError
+from eventbox.tasks.errors import DropTask
 from eventbox.tasks.outcomes import Answer, Kind, Outcome
 from eventbox.tasks.recipient_turns import NoTurnError, RecipientTurns
 from eventbox.tasks.request_telemetry import RequestTelemetry
 from eventbox.tasks.stopping import Stopping
 from eventbox.tasks.sweeper import SweepReport
-from eventbox.tasks.task_request import DropTask, TaskRequest, retry_count
+from eventbox.tasks.task_request import TaskRequest, retry_count
 from eventbox.tasks.wakeups import MAX_BODY_BYTES, PATH, SWEEP_PATH
 from eventbox.tasks.waking import Waking, failure
 

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 
-from eventbox.errors import EventboxError
-
 _SECRET = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization", b"cookie"})
 _MAX_DIGITS = 9
 
@@ -40,10 +38,6 @@ class TaskRequest:
             retry_count(headers),
             _eta(headers.get("x-cloudtasks-tasketa", "")),
         )
-
-
-class DropTask(EventboxError):
-    """Raise it in a task's handler to give the task up for good: it is logged at ERROR, and not tried again."""
 
 
 def retry_count(headers: Headers) -> int:
