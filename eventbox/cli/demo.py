@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import signal
 import sys
@@ -22,14 +23,19 @@ _INTERRUPTED = 128 + signal.SIGINT
     help="The git repository to read; the one that you stand in by default, else a small one that comes along.",
 )
 @click.option(
-    "--workers", default=4, show_default=True, type=click.IntRange(1, 256), help="How many work at once."
+    "--workers",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many processes work at once.",
 )
 @click.option("--since", metavar="REV", help="Leave out this commit and what came before it.")
 def demo(repo: Path | None, workers: int, since: str | None) -> None:
     """Make a git history events, process them, and compare the totals with git's own.
 
-    Each changed file of each commit is an event to its author and one to the file. Emission and workers run side by
-    side, over gRPC, on a Firestore emulator in a process of its own.
+    Each changed file of each commit is an event to its author and one to the file. It goes as in production: emitters
+    send, an emulator of Cloud Tasks calls the workers over HTTP, and they process on an emulator of Firestore, each a
+    process of its own. Kill any of the workers: the totals stay right.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -41,6 +47,9 @@ def demo(repo: Path | None, workers: int, since: str | None) -> None:
 
 
 def _run(repo: Path | None, workers: int, since: str | None) -> bool:
+    if importlib.util.find_spec("uvicorn") is None:
+        click.echo("demo: failed: uvicorn is missing: pip install 'eventbox[dev]'")
+        return False
     # the imports take longest, and a Ctrl-C may come meanwhile
     from rich.console import Console
 

@@ -34,6 +34,7 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
         expected = await repository.totals()
         progress = Progress(total=2 * expected.changes)
         async with world(workers, progress) as on:
+            _say(console, f"{workers} worker{'s are' if workers > 1 else ' is'} up.")
             async with shown(progress, console):
                 await run(repository, on, progress)
             client = on.client

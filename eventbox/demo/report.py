@@ -59,7 +59,7 @@ def rates(progress: Progress, counts: Counts) -> str:
         f"{progress.processed:,} events in {progress.seconds:.1f} s: {progress.processed / progress.seconds:,.0f} "
         f"events/s; an event: {rpcs / events:.2f} RPCs, {counts.reads / events:.2f} reads, "
         f"{counts.writes / events:.2f} writes, {counts.deletes / events:.2f} deletes; "
-        f"{progress.contended:,} contended batches"
+        f"{progress.contended:,} contended batches{_deaths(progress.restarts)}"
     )
 
 
@@ -73,6 +73,10 @@ def difference(expected: Totals, authors: Totals, files: Totals) -> str | None:
     if files != whole:
         problems.append(f"the files' {_told(files)} where git has {_told(whole)}")
     return "; ".join(problems) or None
+
+
+def _deaths(number: int) -> str:
+    return f"; {number:,} workers died, and were begun anew" if number else ""
 
 
 def _told(totals: Totals) -> str:

@@ -139,6 +139,8 @@ async def _keep_running(app: ServerProcess, options: Options, stop: asyncio.Even
     never = True  # it has not been up, so what is wrong is wrong with the command
     try:
         while True:
+            while not changes.empty():  # they are in what is begun now
+                changes.get_nowait()
             await app.start()
             ended = asyncio.create_task(app.ended())
             changed = asyncio.create_task(changes.get())

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from eventbox.cli import main
 from eventbox.demo.git import Change, GitError, Repository, Totals, readable
 from eventbox.demo.report import difference
+from tests.served_app import until
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
@@ -218,18 +225,24 @@ async def test_bad_usage_is_one_clear_line(
     assert "Traceback" not in output
 
 
+@linux
 async def test_workers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice(git: Git) -> None:
     for n in range(150):
-        git.write(f"file-{n % 7}", f"{n}\n".encode() * (n % 5 + 1))
+        for file in range(3):
+            git.write(f"file-{(n + 5 * file) % 40}", f"{n}\n".encode() * (n % 5 + 1))
         git.commit(GIT_AUTHOR_EMAIL=f"{n % 3}@example.com")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "eventbox", "demo", "--workers", "3", cwd=git.path, env=ENVIRONMENT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
+    assert process.stdout is not None
+    while await process.stdout.readline() != b"3 workers are up.\n":
+        pass
+
     async def kill() -> None:
-        for _ in range(8):
-            await asyncio.sleep(random.uniform(0.1, 0.6))
+        for _ in range(6):
+            await asyncio.sleep(random.uniform(0.05, 0.8))
             if workers := workers_of(process.pid):
                 os.kill(random.choice(workers), signal.SIGKILL)
 
@@ -237,8 +250,38 @@ async def test_workers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing
     output, _ = await process.communicate()
     killing.cancel()
     process._transport.close()  # type: ignore[attr-defined]
-    assert output.decode().splitlines()[-1] == "demo: ok: 300 events, totals equal to git's"
+    assert output.decode().splitlines()[-1] == "demo: ok: 900 events, totals equal to git's"
     assert process.returncode == 0
+    assert re.search(r"; \d+ workers died, and were begun anew", output.decode())
+
+
+@linux
+async def test_an_interrupt_in_the_middle_of_the_work_ends_the_workers_too(git: Git) -> None:
+    for n in range(150):
+        git.write(f"file-{n % 7}", f"{n}\n".encode())
+        git.commit()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eventbox", "demo", cwd=git.path, env=ENVIRONMENT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+    async def all_are_there() -> bool:
+        return len(workers_of(process.pid)) == 4
+
+    await until(all_are_there)
+    process.send_signal(signal.SIGINT)
+    output, _ = await process.communicate()  # the workers hold our pipe no longer, or this would hang
+    process._transport.close()  # type: ignore[attr-defined]
+    assert output.decode().splitlines()[-1] == "demo: interrupted"
+    assert "Traceback" not in output.decode()
+    assert process.returncode == 130
+
+
+def test_without_a_server_it_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["demo"])
+    assert result.exit_code == 1
+    assert result.output == "demo: failed: uvicorn is missing: pip install 'eventbox[dev]'\n"
 
 
 def workers_of(pid: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from tests.served_app import until
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "counters.py"
 SECONDS = 40
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 
 
 class Dev:
@@ -166,6 +168,7 @@ async def test_a_change_begins_the_app_anew_and_a_mistake_waits_for_the_next(dev
     await dev.reaches("a", 500)
 
 
+@linux
 async def test_an_app_that_dies_is_begun_anew(dev: Dev) -> None:
     await dev.start("--no-reload")
     await dev.up()
@@ -176,6 +179,7 @@ async def test_an_app_that_dies_is_begun_anew(dev: Dev) -> None:
     await dev.reaches("a", 5)
 
 
+@linux
 async def test_nothing_is_left_behind_when_it_is_killed_itself(dev: Dev) -> None:
     await dev.start("--no-reload")
     await dev.up()
@@ -265,8 +269,6 @@ def test_bad_usage_is_told(arguments: list[str], message: str) -> None:
 
 
 def test_what_is_missing_is_told_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["dev", "counters:app"])
     assert result.exit_code == 1
