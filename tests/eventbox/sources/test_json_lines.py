@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -116,46 +118,80 @@ async def test_events_are_what_the_function_makes_of_a_line(path: Path) -> None:
     assert len((await take_in(jsonl, None)).events) == 3
 
 
+@asynccontextmanager
+async def following(
+    client: AsyncClient, path: Path, clock: ManualClock
+) -> AsyncIterator[tuple[list[int], Callable[[int], Awaitable[None]]]]:
+    """What is taken in from the file, and a function that lets the ingestor look so many times."""
+    got: list[int] = []
+
+    async def write(ingestor: str, block: bytes, events: Sequence[NewEvent]) -> None:
+        got.extend(int(event.value) for event in events)
+
+    async def look(times: int) -> None:
+        for _ in range(times):
+            for _ in range(60):
+                await asyncio.sleep(0)
+            clock.advance(timedelta(milliseconds=500))
+        for _ in range(60):
+            await asyncio.sleep(0)
+
+    lock = DistributedLock(client, "a", heartbeat=timedelta(seconds=1), clock=clock)
+    ingestor = JsonLines("lines", path, clock=clock)
+    committer = Committer(client, clock=clock)
+    task = asyncio.create_task(run(lock, committer, FunctionWriter(write), ingestor, clock=clock))
+    yield got, look
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_it_follows_a_file_that_is_rotated_while_it_reads(
     local_client: AsyncClient, path: Path, clock: ManualClock
 ) -> None:
-    got: list[int] = []
-
-    async def write(ingestor: str, block: bytes, events: Any) -> None:
-        got.extend(int(event.value) for event in events)
-
-    rng, n = Random(1), 0
-    task = asyncio.create_task(
-        run(
-            DistributedLock(local_client, "a", heartbeat=timedelta(seconds=1), clock=clock),
-            Committer(local_client, clock=clock),
-            FunctionWriter(write),
-            JsonLines("lines", path, clock=clock),
-            clock=clock,
-        )
-    )
-    for turn in range(60):
-        lines = range(n, n + rng.randint(0, 5))
-        n += len(lines)
-        if lines:
+    rng, n, old = Random(1), 0, None
+    async with following(local_client, path, clock) as (got, look):
+        for turn in range(60):
+            lines = range(n, n + rng.randint(1, 5))
             append(path, *lines)
-        if turn % 7 == 6 and path.exists():
-            if turn % 2:
-                path.rename(path.with_name(f"{path.name}.{turn}"))
-            late = path.with_name(f"{path.name}.{turn}")
-            if late.exists():
-                append(late, n)  # whoever writes has not noticed yet
-                n += 1
-        for _ in range(60):
-            await asyncio.sleep(0)
-        clock.advance(timedelta(milliseconds=500))
-    for _ in range(10):
-        for _ in range(60):
-            await asyncio.sleep(0)
-        clock.advance(timedelta(milliseconds=500))
-    task.cancel()
-    await asyncio.wait([task])
+            n += len(lines)
+            if old is not None:  # whoever writes has not noticed yet, and we have looked once
+                append(old, n)
+                n, old = n + 1, None
+            if turn % 7 == 6:
+                old = path.rename(path.with_name(f"{path.name}.{turn}"))
+                path.touch()
+            await look(1)
+        await look(10)
     assert sorted(got) == list(range(n))
+
+
+async def test_it_follows_a_file_that_is_truncated_while_it_reads(
+    local_client: AsyncClient, path: Path, clock: ManualClock
+) -> None:
+    async with following(local_client, path, clock) as (got, look):
+        append(path, 1, 2, 3)
+        await look(2)
+        os.truncate(path, 0)
+        append(path, 4)
+        await look(3)
+        os.truncate(path, 0)
+        append(path, 5, 6, 7, 8)  # more than there was
+        await look(3)
+    assert got == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+async def test_a_file_that_was_moved_away_in_the_middle_of_a_line_is_told(
+    local_client: AsyncClient, path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with following(local_client, path, clock) as (got, look):
+        append(path, 1)
+        append(path, 2, end="")
+        await look(2)
+        path.rename(f"{path}.1")
+        append(path, 3)
+        await look(4)
+    assert got == [1, 3]
+    assert "ends in the middle of a line" in caplog.text
 
 
 def test_what_is_no_place_is_refused() -> None:

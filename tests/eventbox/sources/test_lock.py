@@ -145,7 +145,9 @@ async def test_a_stale_holder_is_told_before_another_takes_it(
     emulator.faults.clear()
     await other.lock()
     assert other.held
-    await one.unlock()  # changes nothing
+    emulator.counts.reset()
+    await one.unlock()
+    assert not emulator.counts.rpcs
     assert other.held
     await asyncio.wait_for(other.unlock(), 5)
 
@@ -180,7 +182,9 @@ async def test_lost_answers_of_every_step_are_resolved(
 
     one, other = make(local_client, clock, rng=Random(1)), make(local_client, clock, rng=Random(2))
     disturb()
+    begin = clock.now()
     await while_advancing(clock, one.lock())
+    assert clock.now() - begin < timedelta(seconds=1)  # its own lease is not taken for another's
     assert one.held
     disturb()
     for _ in range(20):
@@ -199,6 +203,19 @@ async def test_lost_answers_of_every_step_are_resolved(
     assert clock.now() - before < LEASE / 2
     assert other.token > one.token
     await other.unlock()
+
+
+async def test_a_token_is_larger_than_the_one_before_whatever_the_servers_clock_says(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    await lock.lock()
+    await lock.unlock()
+    document = local_client.collection("eventbox_locks").document(lock._document.id)
+    await document.update({"token": 2**60})
+    await lock.lock()
+    assert lock.token == 2**60 + 1
+    await lock.unlock()
 
 
 async def test_it_is_not_reentrant(client: AsyncClient) -> None:

@@ -10,7 +10,7 @@ from google.cloud import firestore
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator, Fault
-from eventbox import EventBox, Transaction
+from eventbox import ContentionError, EventBox, Transaction
 from eventbox.sources import EventStore, QuorumVotes, StoredEvent, VoteStore, stored_event_id
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
@@ -64,6 +64,21 @@ async def test_nodes_that_vote_at_once_lose_no_vote_and_approve_once(client: Asy
     assert any(results)
     assert await nodes[0].is_processed(EVENT.id)
     assert await approvals(client) == 1
+
+
+async def test_a_vote_that_meets_contention_counts_all_the_same(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    votes = approving(local_client, 1, clock=clock)
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED", times=3))
+    assert await while_advancing(clock, votes.vote("a", EVENT)) is True
+    assert await approvals(local_client) == 1
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED", times=1_000))
+    other = StoredEvent("other", "t", b"")
+    with pytest.raises(ContentionError):
+        await while_advancing(clock, votes.vote("a", other))
+    emulator.faults.clear()
+    assert await votes.vote("a", other) is True
 
 
 async def test_an_approved_event_is_not_stored_any_more(client: AsyncClient) -> None:
