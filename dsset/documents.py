@@ -150,6 +150,11 @@ def decode(document: Any) -> ListedItem:
     )
 
 
+def cursor(document: Any) -> tuple[int, str]:
+    """The place of an item's document in the order of a listing."""
+    return document.fields["due"].integer_value, document.name
+
+
 def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str] | None = None) -> Any:
     """The query for the first `limit` items whose `due` is at most `due_by`, behind a (due, document name)."""
     field = protos.StructuredQuery.FieldReference(field_path="due")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random, SystemRandom
-from typing import Any
 
 from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
@@ -190,6 +189,7 @@ class DSSet:
         max_bytes: int = DEFAULT_MAX_BYTES,
         due_by: datetime | None = None,
         without: Collection[str] = (),
+        after: tuple[int, str] | None = None,
         timeout: timedelta = TIMEOUT,
     ) -> Listing:
         """Up to `max_items` items that are due, the longest due first where they have a `process_after`.
@@ -200,7 +200,8 @@ class DSSet:
 
         What is due is told by the clock, or by `due_by` where that is later (a server's time that has passed, known
         from elsewhere: a clock that lags hides nothing then), and never before the server's own time. Items whose IDs
-        are in `without` are left out, and bound nothing.
+        are in `without` are left out, and bound nothing. `after` is the cursor of an earlier listing: what lies before
+        it, or has been added there since, is left out too, and not read.
 
         Raises:
             ValueError: `max_items` or `max_bytes` is not positive.
@@ -212,7 +213,7 @@ class DSSet:
         check_moment(due_by, "due_by")
         backoff = Backoff(self._clock, self._rng, timeout)
         return await retry_transient(
-            lambda seconds: self._list(max_items, max_bytes, due_by, without, seconds), backoff
+            lambda seconds: self._list(max_items, max_bytes, due_by, without, after, seconds), backoff
         )
 
     async def list_all(self) -> Listing:
@@ -230,7 +231,7 @@ class DSSet:
             found.extend(documents.decode(document) for document in page)
             if len(page) < _PAGE:
                 return Listing(tuple(found), documents.moment(responses[-1].read_time))
-            after = (page[-1].fields["due"].integer_value, page[-1].name)
+            after = documents.cursor(page[-1])
 
     async def delete(
         self, ids: Iterable[str], *, not_before: datetime | None = None, timeout: timedelta = TIMEOUT
@@ -333,14 +334,15 @@ class DSSet:
         max_bytes: int,
         due_by: datetime | None,
         without: Collection[str],
+        after: tuple[int, str] | None,
         timeout: float,
     ) -> Listing:
         items: builtins.list[ListedItem] = []
         size = seen = 0
-        last: Any = None
+        last = passed = None
         now = self._clock.now()
         limit = min(max_items + len(without), _MAX_INT32)
-        responses = self._run(documents.microseconds(max(now, due_by or now)), limit, None, timeout)
+        responses = self._run(documents.microseconds(max(now, due_by or now)), limit, after, timeout)
         try:
             async for response in responses:
                 last = response
@@ -349,11 +351,13 @@ class DSSet:
                 seen += 1
                 item = documents.decode(response.document)
                 if item.id in without:
+                    passed = response.document
                     continue
                 size += len(item.value)
                 if len(items) == max_items or (items and size > max_bytes):
                     complete = False
                     break
+                passed = response.document
                 # by the server's time it may not be due yet, where our clock is ahead
                 if item.process_after is None or item.process_after <= documents.moment(response.read_time):
                     items.append(item)
@@ -362,7 +366,8 @@ class DSSet:
         finally:
             await responses.aclose()  # type: ignore[attr-defined]
         assert last is not None, "a query answers with its read time at least"
-        return Listing(tuple(items), documents.moment(last.read_time), complete)
+        cursor = after if passed is None else documents.cursor(passed)
+        return Listing(tuple(items), documents.moment(last.read_time), complete, cursor)
 
     async def _list_page(
         self, after: tuple[int, str] | None, timeout: float

@@ -49,12 +49,14 @@ class ListedItem(Item):
 class Listing:
     """What `DSSet.list` returns: outstanding items that were due, and when the server looked.
 
-    `complete` is False where a bound (`max_items`, `max_bytes`) may have left some out.
+    `complete` is False where a bound (`max_items`, `max_bytes`) may have left some out; a listing `after` the `cursor`
+    goes on from there.
     """
 
     items: Sequence[ListedItem]
     read_time: datetime
     complete: bool = True
+    cursor: tuple[int, str] | None = None
 
     @cached_property
     def by_id(self) -> Mapping[str, ListedItem]:

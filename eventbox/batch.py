@@ -22,6 +22,8 @@ from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
 from eventbox.events import Event
 from eventbox.inbox import to_event
+from eventbox.kept import Kept, discard
+from eventbox.offered import Offered
 from eventbox.plan import Plan, check_garbage, plan
 from eventbox.processor import PostProcessFn, Processor, Transition
 from eventbox.recipient import Recipient
@@ -47,6 +49,7 @@ class BatchResult:
     prepared: bool = True
     transitions: int = 0  # how many were committed
     quiet: bool = True  # nothing of it can have emitted: no side effect and no callback
+    kept: Kept[Any] | None = None  # what the next batch may go on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Batch(Generic[S]):
     ) -> None:
         self._recipient = recipient
         self._processor = processor
+        self._offered = Offered(processor)
         self._inbox = inbox
         self._client = client
         self._clock = clock
@@ -86,17 +90,38 @@ class Batch(Generic[S]):
         self._telemetry = telemetry
         self._source = f"{type(processor).__name__}.prepare_mutation"
         self._listed = 0
+        self._kept: Kept[S] | None = None
         self.suspicion: Suspicion | None = None
 
     async def run(
-        self, bounds: Bounds, *, skip_if_empty: bool = False, without: Collection[str] = ()
+        self,
+        bounds: Bounds,
+        *,
+        skip_if_empty: bool = False,
+        without: Collection[str] = (),
+        kept: Kept[S] | None = None,
+        ahead: bool = False,
     ) -> BatchResult:
-        """Run it without the events of these IDs; with `skip_if_empty`, prepare nothing where none is outstanding."""
+        """Run it without the events of these IDs; with `skip_if_empty`, prepare nothing where none is outstanding.
+
+        With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, the next
+        one begins beside the commit, where events are left.
+        """
 
         async def load() -> tuple[Listing, tuple[S, int]]:
-            return await _both(self._list(bounds, without), self._processor.load_state())
+            if kept is None:
+                return await _both(self._list(bounds, without), self._processor.load_state())
+            self._kept = kept.with_listing(None)
+            self._offered.resume(kept)
+            listing = await (kept.listing or self._list(bounds, without))
+            return listing, (kept.state, kept.eversion)
 
-        return await self._told(load, skip_if_empty)
+        def list_ahead(listing: Listing) -> asyncio.Task[Listing] | None:
+            if not ahead or listing.complete:
+                return None
+            return asyncio.create_task(self._list(bounds, without, after=listing.cursor))
+
+        return await self._told(load, skip_if_empty, list_ahead)
 
     async def run_on(self, listing: Listing) -> BatchResult:
         """Run it on these events, which were listed a moment ago: the commit fails where they are so no longer."""
@@ -107,7 +132,10 @@ class Batch(Generic[S]):
         return await self._told(load, skip_if_empty=False)
 
     async def _told(
-        self, load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]], skip_if_empty: bool
+        self,
+        load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
+        skip_if_empty: bool,
+        list_ahead: Callable[[Listing], asyncio.Task[Listing] | None] = lambda _: None,
     ) -> BatchResult:
         """Run it, and tell the telemetry and the batch log."""
         began = self._clock.monotonic()
@@ -115,7 +143,7 @@ class Batch(Generic[S]):
         result: BatchResult | None = None
         try:
             with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
-                result = await self._run(load, skip_if_empty, span)
+                result = await self._run(load, skip_if_empty, list_ahead, span)
                 outcome = "done" if result.removed or result.transitions else "idle"
                 return result
         except (ContentionError, Aborted) as error:
@@ -141,13 +169,14 @@ class Batch(Generic[S]):
         self,
         load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
         skip_if_empty: bool,
+        list_ahead: Callable[[Listing], asyncio.Task[Listing] | None],
         span: Any,
     ) -> BatchResult:
         listing, (state, eversion) = await load()
         events = tuple(to_event(item) for item in listing.items)
         self._listed = len(events)
         if skip_if_empty and not events:
-            return BatchResult(events, listing.complete, prepared=False)
+            return BatchResult(events, listing.complete, prepared=False, kept=self._kept)
 
         with self._telemetry.step("eventbox.prepare_mutation"):
             todo = await self._prepare(listing, events, state)
@@ -159,8 +188,17 @@ class Batch(Generic[S]):
         left = tuple(event for event in events if event.id not in garbage)
         if not todo.transitions:
             return BatchResult(events, listing.complete, garbage)
-        with self._telemetry.step("eventbox.commit"):
-            committed = await self._commit(listing, left, state, eversion, todo.transitions)
+        next_listing = list_ahead(listing)
+        try:
+            with self._telemetry.step("eventbox.commit"):
+                committed = await self._commit(listing, left, state, eversion, todo.transitions)
+        except BaseException:
+            await discard(next_listing)
+            raise
+        if self._kept is None:
+            await discard(next_listing)
+        else:
+            self._kept = self._kept.with_listing(next_listing)
         consumed = frozenset(event.id for transition in committed for event in transition.events)
         self._telemetry.removed(self._recipient, len(consumed))
         return BatchResult(
@@ -171,12 +209,19 @@ class Batch(Generic[S]):
             skipped=len(committed) < len(todo.transitions),
             transitions=len(committed),
             quiet=not any(one.side_effect or one.post_process for one in committed),
+            kept=self._kept,
         )
 
-    async def _list(self, bounds: Bounds, without: Collection[str]) -> Listing:
+    async def _list(
+        self, bounds: Bounds, without: Collection[str], after: tuple[int, str] | None = None
+    ) -> Listing:
         with self._telemetry.listing(self._recipient):
             listing = await self._inbox.list(
-                bounds.max_events, max_bytes=bounds.max_bytes, due_by=bounds.as_of, without=without
+                bounds.max_events,
+                max_bytes=bounds.max_bytes,
+                due_by=bounds.as_of,
+                without=without,
+                after=after,
             )
         self._telemetry.listed(self._recipient, map(to_event, listing.items), listing.read_time)
         return listing
@@ -201,8 +246,8 @@ class Batch(Generic[S]):
             return plan(
                 events,
                 mutation,
-                unchanged=partial(self._unchanged, state),
-                same=self._same,
+                unchanged=partial(self._offered.unchanged, state),
+                same=self._offered.same,
                 source=self._source,
             )
 
@@ -230,6 +275,7 @@ class Batch(Generic[S]):
         transitions: Sequence[Transition[S]],
     ) -> Sequence[Transition[S]]:
         """Do everything that happens in the transaction; the transitions that were committed."""
+        self._kept = None
         transaction = Transaction(
             self._client,
             clock=self._clock,
@@ -245,7 +291,7 @@ class Batch(Generic[S]):
                     f"when the batch began and is {now} now"
                 )
             kept = await self._apply(transaction, listing, left, transitions)
-            saves = bool(kept) and not self._unchanged(state, kept[-1].transition_to)
+            saves = bool(kept) and not self._offered.unchanged(state, kept[-1].transition_to)
             if saves:
                 await self._processor.save_state(transaction, kept[-1].transition_to, eversion + 1)
             if kept:
@@ -270,13 +316,18 @@ class Batch(Generic[S]):
             )
 
         try:
-            await commit(transaction, resolve=resolve)
+            response = await commit(transaction, resolve=resolve)
         except GoogleAPICallError as error:
             # what no side effect wrote is the state's fault, or for how much was written
             written = len(left) > 1 or any(transition.side_effect for transition in kept)
             if written and may_be_an_events_refusal(error):
                 self.suspicion = Suspicion(error, listing, left)
             raise
+        if response is not None and len(kept) == len(transitions):
+            after = kept[-1].transition_to if saves else state
+            self._kept = self._offered.keep(
+                transaction, response, after, eversion + saves, saved=saves, committed=kept
+            )
         return kept
 
     async def _apply(
@@ -294,7 +345,7 @@ class Batch(Generic[S]):
                         with self._suspecting(listing, left):
                             await transition.side_effect(transaction)
                     except SkipTransition as skip:
-                        if self._changed_in_place():
+                        if self._offered.changed_in_place():
                             raise ValueError(
                                 f"{self._source} changed the loaded state in place, so what belongs to the transition "
                                 "that was skipped cannot be taken back: let each transition have a state of its own"
@@ -329,25 +380,7 @@ class Batch(Generic[S]):
         told = await ask_tombstones(self._inbox, listing, ids, token)
         if told is not None:
             return told
-        was_saved = getattr(self._processor, "_was_saved", None)
-        if saved is None or was_saved is None:
-            return Outcome.UNKNOWN
-        outcome: Outcome = await was_saved(token, saved)
-        return outcome
-
-    def _unchanged(self, state: S, after: S) -> bool:
-        """Whether `after` would be stored as the state was loaded."""
-        compare = getattr(self._processor, "_unchanged", None)
-        return state is after if compare is None else bool(compare(after))
-
-    def _same(self, before: S, after: S) -> bool:
-        """Whether two states would be stored the same."""
-        compare = getattr(self._processor, "_same_state", None)
-        return before is after if compare is None else bool(compare(before, after))
-
-    def _changed_in_place(self) -> bool:
-        changed = getattr(self._processor, "_changed_in_place", None)
-        return changed is not None and bool(changed())
+        return Outcome.UNKNOWN if saved is None else await self._offered.was_saved(token, saved)
 
 
 async def _both(first: Coroutine[Any, Any, A], second: Awaitable[B]) -> tuple[A, B]:

@@ -261,7 +261,12 @@ class EventBox:
 
         Raises what `process_batch` does, but for ContentionError; what was committed before stands.
 
-        Cost: that of its batches. On the way of success the quarantine costs nothing. With one failing event among n:
+        Cost: the first batch that of `process_batch`. A further one, of a backlog: 1 sequential round trip, 2 RPCs, n
+        reads and n + 1 writes with a `DocumentProcessor`, for the state is kept from the commit before and the next
+        events are listed while that is under way (any other processor pays for `fetch_eversion` besides, and for
+        loading its state again after side effects). At the end 1 or 2 listings that find nothing. Events that were
+        listed ahead, and that a bound, `stop` or contention leaves, are read in vain. On the way of success the
+        quarantine costs nothing. With one failing event among n:
         about 2 log n batches more, which list nothing, 1 query, 1 listing and 1 write; from the second drain on 2
         batches more. Setting it aside: 1 RPC, 2 writes, 1 delete.
         """

@@ -125,6 +125,24 @@ class DocumentProcessor(Generic[S]):
 
     # What the core asks of a processor that offers it -----------------------------------------------------
 
+    def _keep(self, transaction: Transaction, response: Any, state: S, eversion: int, saved: bool) -> Any:
+        """What to remember of a commit in place of loading again; None where only loading tells what lies there now."""
+        staging, loaded = transaction._staging, self._loaded
+        if type(self).load_state is not DocumentProcessor.load_state:
+            return None  # it may load more than the document
+        if not saved:
+            return None if staging.is_written(self._name) else loaded
+        place = staging.place_of_change(self._name)
+        if place is None:
+            return None
+        version = response.write_results[place].update_time
+        return _Loaded(state, eversion, version, self._codec.encode(state))
+
+    def _resume(self, loaded: Any) -> None:
+        """Go on from what `_keep` has said, in the batch that begins."""
+        self._last = loaded
+        BatchScope.current().loaded[id(self)] = loaded
+
     def _unchanged(self, state: S) -> bool:
         """Whether the state would be written as it was when it was loaded."""
         return self._codec.encode(state).fingerprint == self._loaded.encoded.fingerprint

@@ -22,6 +22,7 @@ from eventbox.batch import Batch, BatchResult, Bounds
 from eventbox.errors import ContentionError
 from eventbox.events import Event
 from eventbox.failure import Failure
+from eventbox.kept import Kept
 from eventbox.processor import PostProcessFn
 from eventbox.quarantine import Quarantine
 from eventbox.recipient import Recipient
@@ -101,6 +102,7 @@ class Drain:
         self._batches = self._events = self._quarantined = 0
         self._contended = False
         self._works = False  # whether a batch has shown that the processor does not fail on everything
+        self._kept: Kept[Any] | None = None  # what the next batch goes on from
         self._held: dict[str, Failure] = {}  # events that fail by themselves
         self._suspects: frozenset[str] | None = (
             None  # where the attempts of earlier ones lie; None: not asked yet
@@ -127,36 +129,53 @@ class Drain:
 
     async def _run_batches(self) -> bool:
         """Whether nothing that was due is left, but for what is held back."""
+        try:
+            return await self._run_until_drained()
+        finally:
+            if self._kept is not None:
+                await self._kept.discard()
+
+    async def _run_until_drained(self) -> bool:
         skipped: frozenset[str] | None = None
-        while self._bounds.max_batches is None or self._batches < self._bounds.max_batches:
+        while self._has_batches_left:
             if not self._may_begin():
                 return False
             skip_if_empty = self._batches > 0 or bool(self._held)
             self._batches += 1
+            kept, self._kept = self._kept, None
+            behind = kept is not None and kept.listing is not None
             result = await self._try(
                 partial(
                     Batch.run,
                     bounds=self._batch_bounds,
                     skip_if_empty=skip_if_empty,
-                    without=self._held.keys(),
+                    without=frozenset(self._held),
+                    kept=kept,
+                    ahead=self._has_batches_left,
                 )
             )
             if isinstance(result, Suspicion):
-                if await self._isolate(result) and await self._settles_without_events():
+                if await self._isolate(result) and not behind and await self._settles_without_events():
                     return True
                 continue
+            self._kept = result.kept
             if not result.prepared:
                 self._batches -= 1
-                if await self._settles_without_events():
+                # nothing lies behind the events of the batch before; before them there may be new ones
+                if not behind and await self._settles_without_events():
                     return True
                 continue
-            if result.quiet and result.complete and len(result.removed) == len(result.listed):
+            if not behind and result.quiet and result.complete and len(result.removed) == len(result.listed):
                 return True  # else it may have emitted to its own recipient: look again
             left = _left(result)
             if result.listed and not result.removed and (not result.skipped or left == skipped):
                 return False
             skipped = left if result.skipped else None
         return False
+
+    @property
+    def _has_batches_left(self) -> bool:
+        return self._bounds.max_batches is None or self._batches < self._bounds.max_batches
 
     def _may_begin(self) -> bool:
         """Whether another batch may be begun: not one that would, by the longest one so far, end too late."""

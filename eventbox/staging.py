@@ -117,6 +117,18 @@ class Staging:
         """Verify a document no longer: it was read in the transaction."""
         del self._verified[name]
 
+    def place_of_change(self, name: str) -> int | None:
+        """Which of the commit's writes changes a verified document, where that is ours and nobody else writes to it."""
+        if name not in self._changes_verified:
+            return None
+        first = len(self._pops)
+        places = [place for place, write in enumerate(self.writes()[first:], first) if target(write) == name]
+        return places[0] if len(places) == 1 else None
+
+    def is_written(self, name: str) -> bool:
+        """Whether a write of the user's own, or ours that changes it, is about a document."""
+        return any(target(write) == name for write in self._writes)
+
     @property
     def happens_once(self) -> bool:
         """Whether carrying it out makes it impossible to carry it out again, so that resending does no harm."""
