@@ -45,6 +45,14 @@ def test_the_payments_are_counted_joined_and_drawn() -> None:
     assert "█" in output
 
 
+def test_a_worker_in_ten_minutes_is_made_of_the_lines_of_its_file() -> None:
+    lines = set((ROOT / "examples" / "counters.py").read_text().splitlines())
+    fragments = python_blocks("examples/orders/README.md")
+    assert len(fragments) == 4
+    for fragment in fragments:
+        assert set(fragment.splitlines()) <= lines
+
+
 @pytest.mark.parametrize(
     "page", ["docs/guide.md", "docs/emulator.md", "docs/log.md", "docs/sources.md", "docs/testing.md"]
 )
