@@ -13,6 +13,7 @@ import dsset
 import emulator.firestore
 import eventbox
 import eventbox.log
+import eventbox.sources
 import eventbox.tasks
 import eventbox.testing
 
@@ -40,7 +41,15 @@ def test_the_package_itself_is_imported_at_once_and_what_it_exports_when_it_is_a
 
 
 @pytest.mark.parametrize(
-    "module", ["eventbox.tasks", "eventbox.box", "eventbox.log", "eventbox.quarantine", "eventbox.dev"]
+    "module",
+    [
+        "eventbox.tasks",
+        "eventbox.box",
+        "eventbox.log",
+        "eventbox.quarantine",
+        "eventbox.dev",
+        "eventbox.sources",
+    ],
 )
 def test_any_module_may_be_imported_first(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
@@ -67,6 +76,19 @@ def test_the_tasks_export_these_names() -> None:
     ]  # fmt: skip
 
 
+def test_the_sources_export_these_names() -> None:
+    assert eventbox.sources.__all__ == [
+        "KV", "BoxWriter", "Broadcaster", "Committer", "DistributedLock", "EventStore", "FunctionWriter",
+        "Ingestor", "InvalidCommitError", "KVItem", "Leader", "ListenFunc", "ListenerError",
+        "ListenerManager", "ListenerStore", "Lock", "LockError", "LockHeldError", "LockLostError",
+        "LogWriter", "Pointer", "Progress", "QuorumVotes", "Result", "Service", "StoredEvent", "VoteStore",
+        "Writer", "events_ingestor_name", "get_listener", "history_ingestor_name", "load_listeners",
+        "register_listener", "registered_listeners", "run", "stored_event_id",
+    ]  # fmt: skip
+    code = "import eventbox.sources, sys; sys.exit(any(name in sys.modules for name in ('rich', 'httpx', 'emulator')))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_others_export_these_names() -> None:
     assert emulator.firestore.__all__ == [
         "Counts", "Emulator", "Fault", "Faults", "InvalidLine", "Latency", "PendingFault",
@@ -75,7 +97,8 @@ def test_the_others_export_these_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [dsset, eventbox, eventbox.log, eventbox.tasks, emulator.firestore, eventbox.testing]
+    "module",
+    [dsset, eventbox, eventbox.log, eventbox.sources, eventbox.tasks, emulator.firestore, eventbox.testing],
 )
 def test_every_exported_name_is_there_and_has_a_docstring(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """What a process of `test_processes` does: `python -m tests.eventbox.sources.ingesting_process ADDRESS MODE`.
 
 run       takes in the numbers 1 to `BLOCKS` and says, for each commit, its token, how many blocks and the last one
+git:PATH  takes in the history of a repository, an event for each commit
 listen    runs a listener that broadcasts the numbers 1 to `BLOCKS`, and keeps its place
 stubborn  takes the lock, commits block 1 and waits for a line; then it commits block 2, whatever has become of the lock
 """
@@ -11,10 +12,11 @@ import asyncio
 import random
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 from google.cloud.firestore import AsyncClient
 
-from eventbox import EventBox, Recipient
+from eventbox import EventBox, NewEvent, Recipient
 from eventbox.sources import (
     BoxWriter,
     Committer,
@@ -25,6 +27,7 @@ from eventbox.sources import (
     Service,
     run,
 )
+from eventbox.sources.ingestors.git_history import GitCommit, GitHistory
 from tests.eventbox.sources.feeds import Numbers, pointer
 from tests.fronts import connect
 
@@ -61,6 +64,16 @@ async def ingest(client: AsyncClient) -> None:
     lock = DistributedLock(client, "numbers", heartbeat=HEARTBEAT)
     writer = BoxWriter(EventBox(client), recipient(client))
     await run(lock, Committer(client), writer, Numbers(BLOCKS, process), concurrency=4, progress=Saying(lock))
+
+
+async def ingest_git(client: AsyncClient, path: str) -> None:
+    def events(commit: GitCommit) -> list[NewEvent]:
+        return [NewEvent(commit.id.encode())]
+
+    lock = DistributedLock(client, "git", heartbeat=HEARTBEAT)
+    writer = BoxWriter(EventBox(client), recipient(client))
+    ingestor = GitHistory("git", Path(path), events)
+    await run(lock, Committer(client), writer, ingestor, concurrency=4, progress=Saying(lock))
 
 
 async def manage(client: AsyncClient) -> None:
@@ -102,7 +115,10 @@ async def stubborn(client: AsyncClient) -> None:
 async def main(address: str, mode: str) -> None:
     say("up")
     async with connect(address, PROJECT) as client:
-        await {"run": ingest, "listen": manage, "stubborn": stubborn}[mode](client)
+        if mode.startswith("git:"):
+            await ingest_git(client, mode.removeprefix("git:"))
+        else:
+            await {"run": ingest, "listen": manage, "stubborn": stubborn}[mode](client)
 
 
 if __name__ == "__main__":

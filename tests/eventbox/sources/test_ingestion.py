@@ -389,6 +389,34 @@ async def test_other_bad_arguments_are_refused(local_client: AsyncClient, clock:
         assert not lock.held
 
 
+async def test_an_ingestor_that_cannot_begin_is_tried_again(
+    local_client: AsyncClient, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unwilling(Numbers):
+        tries = 0
+
+        def ingest(self, writer: Writer, parent: bytes | None) -> AsyncIterator[Awaitable[Result]]:
+            self.tries += 1
+            if self.tries < 4:
+                raise OSError("no connection")
+            return super().ingest(writer, parent)
+
+    async with running(local_client, clock, Unwilling(3)) as one:
+        await one.committed(3)
+    assert "no connection" in caplog.text
+
+
+async def test_an_outage_while_the_place_is_claimed_makes_it_let_go_of_the_lock(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.faults.add(
+        Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=25, path="eventbox_commits/*")
+    )
+    async with running(local_client, clock, Numbers(3)) as one:
+        await one.committed(3)
+    assert "could not be claimed" in caplog.text
+
+
 async def test_what_firestore_refuses_is_raised_and_an_outage_is_waited_out(
     emulator: Emulator, local_client: AsyncClient, clock: ManualClock
 ) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Coroutine
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -158,6 +160,32 @@ async def test_a_listener_goes_on_elsewhere_when_its_process_is_killed() -> None
         await kill_in_turn(emulator.address, "listen", Random(3))
         events = await EventStore(client.document("sources/1")).get_events()
         assert [int(event.data) for event in events] == list(range(1, BLOCKS + 1))
+
+
+def make_history(path: Path) -> list[str]:
+    """Make a repository of `BLOCKS` commits; their IDs."""
+    commits = "".join(
+        f"commit refs/heads/main\ncommitter A <a@b> {n} +0000\ndata 1\nx\nM 644 inline {n % 9}\ndata 1\n{n % 7}\n"
+        for n in range(BLOCKS)
+    )
+
+    def git(*arguments: str, given: str = "") -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=path, input=given, text=True, check=True, capture_output=True
+        )
+        return done.stdout
+
+    git("init", "-q", "--bare", "-b", "main")
+    git("fast-import", "--quiet", given=commits)
+    return git("rev-list", "main").split()
+
+
+async def test_a_git_history_is_taken_in_once_while_its_processes_are_killed(tmp_path: Path) -> None:
+    commits = make_history(tmp_path)
+    async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
+        await kill_in_turn(emulator.address, f"git:{tmp_path}", Random(4))
+        events = await EventBox(client).list_events(recipient(client))
+        assert sorted(event.value.decode() for event in events) == sorted(commits)
 
 
 async def one_of(*conditions: Coroutine[None, None, None]) -> None:
