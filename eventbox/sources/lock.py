@@ -180,8 +180,14 @@ class DistributedLock:
             return
         fields = self._fields(session.token)
         fields["free"] = protos.Value(string_value=self._document.id)
+        timeout = min(self._heartbeat, self._remaining(session))
         try:
-            await self._write(session, fields, min(self._heartbeat, self._remaining(session)))
+            while not await self._write(session, fields, timeout):
+                # a heartbeat that was under way when it was ended may have been carried out
+                found = await self._document.read(timeout)
+                if found.bytes("holder") != session.holder:
+                    return
+                session.version = found.version
         except GoogleAPICallError as error:
             logger.warning(
                 "lock %r could not be let go, and is free when its lease has run out: %s", self.key, error

@@ -50,6 +50,8 @@ class Saying:
 
     def began(self, ingestor: str, position: int | None) -> None:
         say("began", self._lock.token, position)
+        if position == BLOCKS:  # the one who finished was killed
+            say("finished")
 
     def committed(self, ingestor: str, blocks: int, position: int) -> None:
         say("committed", self._lock.token, blocks, position)

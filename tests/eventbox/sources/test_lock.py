@@ -205,6 +205,18 @@ async def test_lost_answers_of_every_step_are_resolved(
     await other.unlock()
 
 
+async def test_a_heartbeat_that_was_under_way_does_not_keep_it_from_being_let_go(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = make(local_client, clock), make(local_client, clock)
+    await one.lock()
+    document = local_client.collection("eventbox_locks").document(one._document.id)
+    await document.update({"nonce": b"of a heartbeat whose answer nobody waited for"})
+    await one.unlock()
+    await asyncio.wait_for(other.lock(), 5)
+    await other.unlock()
+
+
 async def test_a_token_is_larger_than_the_one_before_whatever_the_servers_clock_says(
     local_client: AsyncClient, clock: ManualClock
 ) -> None:
