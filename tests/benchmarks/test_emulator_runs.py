@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks import emulator_runs as runs
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +21,7 @@ def test_each_run_over_grpc_gives_a_rate(tmp_path: Path) -> None:
         assert runs.streamed(server.address, 400) > 0
 
 
+@pytest.mark.slow
 def test_the_other_runs_give_their_figures() -> None:
     assert 0 < runs.startup() < 30
     assert runs.in_process_commits(200) > 0

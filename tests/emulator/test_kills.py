@@ -19,6 +19,7 @@ _KILLS = 200
 _PARTS = 8  # for xdist
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(_PARTS))
 async def test_a_killed_emulator_has_every_acknowledged_commit_and_none_by_half(
     tmp_path: Path, part: int
@@ -38,6 +39,7 @@ async def test_a_killed_emulator_has_every_acknowledged_commit_and_none_by_half(
         await world.check(client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "kills"), [("start", 150), ("checkpoint", 50)])
 async def test_a_folder_outlives_kills_at_its_first_start_and_in_checkpoints(
     tmp_path: Path, mode: str, kills: int

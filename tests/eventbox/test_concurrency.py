@@ -106,6 +106,7 @@ class Counting(DocumentProcessor[dict[str, Any]]):
         return Mutation([Transition({"n": state.get("n", 0) + len(events)}, events=events)])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_100_000_events_through_one_recipient_do_not_slow_it_down() -> None:
     client = Emulator().client()

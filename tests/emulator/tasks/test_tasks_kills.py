@@ -42,6 +42,7 @@ async def create(
         pass
 
 
+@pytest.mark.slow
 async def test_a_killed_emulator_loses_no_task_whose_creation_was_answered(tmp_path: Path) -> None:
     rng, acknowledged = Random(1), set[str]()
     async with raw_worker() as worker:

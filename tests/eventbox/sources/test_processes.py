@@ -96,6 +96,7 @@ async def test_a_holder_that_stood_still_beyond_its_lease_cannot_commit() -> Non
         await stale.end()
 
 
+@pytest.mark.slow
 async def test_two_that_stand_still_in_turn_commit_every_block_once() -> None:
     rng = Random(1)
     async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
@@ -148,6 +149,7 @@ async def kill_in_turn(address: str, mode: str, rng: Random) -> None:
         await worker.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_killed_at_any_moment_they_take_in_every_block_once(seed: int) -> None:
     async with EmulatorProcess() as emulator:

@@ -24,6 +24,7 @@ RECIPIENTS = 10_000
 SLOWING = (429, 503)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_ten_thousand_recipients_woken_at_once_finish_in_the_order_of_their_wake_ups() -> None:
     house = House(concurrency=50, request_timeout=timedelta(minutes=10))
