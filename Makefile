@@ -63,6 +63,7 @@ lint: $(SETUP)
 types: $(SETUP)
 	@$(RUN) -m mypy
 	@MYPYPATH=examples/orders $(RUN) -m mypy --package orders
+	@$(RUN) -m mypy examples/counters.py
 
 check: lint types test demo
 
