@@ -105,7 +105,6 @@ async def run(
                 RESTARTS,
                 exc_info=error,
             )
-        metrics.restarted()
         if leading.progressed:
             backoff = leading.new_backoff()
         await backoff.wait()
@@ -126,6 +125,7 @@ class _Leading:
         metrics: IngestionMetrics,
     ) -> None:
         self.progressed = False
+        self._led = False
         self._committer = committer
         self._writer = writer
         self._ingestor = ingestor
@@ -141,6 +141,9 @@ class _Leading:
     async def run(self, token: int) -> None:
         """Claim the place, and go on from there; ends by an error only."""
         name = self._ingestor.name
+        if self._led:
+            self._metrics.restarted()
+        self._led = True
         latest = await self._begin(token)
         if self._progress is not None:
             self._progress.began(name, None if latest is None else self._ingestor.pointer_metric(latest))
