@@ -59,7 +59,7 @@ class Batches:
         self._fresh = itertools.count()
 
     async def ours(self, events: int) -> Callable[[], Awaitable[Any]]:
-        recipient = await self._recipient(events)
+        recipient = await self.recipient(events)
         processor = Count(recipient)
 
         async def run() -> None:
@@ -68,27 +68,27 @@ class Batches:
         return run
 
     async def raw(self, events: int) -> Callable[[], Awaitable[Any]]:
-        recipient = await self._recipient(events)
+        recipient = await self.recipient(events)
         prepared = await self.floor.prepare_batch(recipient.ref._document_path, "eventbox_inbox", events)
         assert prepared._events == events
         return prepared.run
 
     async def outside(self, events: int) -> Callable[[], Awaitable[Any]]:
-        path = await self._plain(events)
+        path = await self.plain_inbox(events)
         return lambda: plain.listed_outside(self.client, path, events, decide)
 
     async def in_one(self, events: int) -> Callable[[], Awaitable[Any]]:
-        path = await self._plain(events)
+        path = await self.plain_inbox(events)
         return lambda: plain.all_in_one(self.client, path, events, decide)
 
-    async def _recipient(self, events: int) -> Recipient:
+    async def recipient(self, events: int) -> Recipient:
         ref = self.client.document(f"accounts/ours-{next(self._fresh)}")
         await ref.set({"total": 1, "note": "n" * 50, "eventbox_eversion": 1})
         recipient = Recipient(ref, "account")
         await self.box.emit_many([NewEvent(VALUE) for _ in range(events)], recipient)
         return recipient
 
-    async def _plain(self, events: int) -> str:
+    async def plain_inbox(self, events: int) -> str:
         ref = self.client.document(f"accounts/plain-{next(self._fresh)}")
         await ref.set({"total": 1, "note": "n" * 50, "version": 1})
         for begin in range(0, events, 500):
