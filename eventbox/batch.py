@@ -117,7 +117,7 @@ class Batch(Generic[S]):
             return listing, (kept.state, kept.eversion)
 
         def list_ahead(listing: Listing) -> asyncio.Task[Listing] | None:
-            if not ahead or listing.complete:
+            if not ahead or listing.complete or self._offered.in_order:
                 return None
             return asyncio.create_task(self._list(bounds, without, after=listing.cursor))
 
@@ -215,10 +215,11 @@ class Batch(Generic[S]):
     async def _list(
         self, bounds: Bounds, without: Collection[str], after: tuple[int, str] | None = None
     ) -> Listing:
+        max_events, max_bytes = self._offered.within(bounds.max_events, bounds.max_bytes)
         with self._telemetry.listing(self._recipient):
             listing = await self._inbox.list(
-                bounds.max_events,
-                max_bytes=bounds.max_bytes,
+                max_events,
+                max_bytes=max_bytes,
                 due_by=bounds.as_of,
                 without=without,
                 after=after,

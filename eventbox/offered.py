@@ -19,6 +19,16 @@ class Offered(Generic[S]):
     def __init__(self, processor: Processor[S]) -> None:
         self._processor = processor
 
+    @property
+    def in_order(self) -> bool:
+        """Whether each batch must begin with the first events that are outstanding: none is listed ahead then."""
+        return bool(getattr(self._processor, "_in_order", False))
+
+    def within(self, max_events: int, max_bytes: int) -> tuple[int, int]:
+        """So many events and bytes, or as many as it takes up at once where that is less."""
+        most_events, most_bytes = getattr(self._processor, "_takes_at_most", (max_events, max_bytes))
+        return min(max_events, most_events), min(max_bytes, most_bytes)
+
     def unchanged(self, state: S, after: S) -> bool:
         """Whether `after` would be stored as the state was loaded."""
         compare = getattr(self._processor, "_unchanged", None)

@@ -55,6 +55,10 @@ class Ordering(DocumentProcessor[Head]):
     `taken` is how many entries the last batch took up, and `full` whether a bound may have left some behind.
     """
 
+    # told to the core: what a drain would list beyond a step, or behind one, would come before what the step has left
+    _in_order = True
+    _takes_at_most = (MAX_STEP_ENTRIES, MAX_STEP_BYTES)
+
     def __init__(self, recipient: Recipient) -> None:
         super().__init__(recipient, Head)
         self.taken = 0

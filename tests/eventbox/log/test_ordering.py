@@ -77,6 +77,54 @@ async def test_a_worker_drains_the_largest_entries_with_bounds_of_its_own(
     assert len(await read_all(local_log)) == 20
 
 
+async def test_a_worker_keeps_the_order_of_a_backlog_of_many_steps(
+    local_box: EventBox, local_log: EventLog
+) -> None:
+    # a drain would list more at once than a step takes up, and begin the next listing behind that
+    expected = [f"{n}:" + "x" * 50_000 for n in range(800)]
+    await append(local_log, *expected)
+    ordering = local_log.processor()
+    prepare = ordering.prepare_mutation
+
+    async def note(events: Any, state: Any) -> Any:
+        listed.append(len(events))
+        return await prepare(events, state)
+
+    listed: list[int] = []
+    ordering.prepare_mutation = note  # type: ignore[method-assign]
+    report = await local_box.drain(local_log.recipient, ordering)
+    assert report.drained
+    assert sum(listed) == 800  # what a step does not take up is not listed
+    assert payloads(await read_all(local_log)) == expected
+
+
+async def test_a_worker_keeps_the_order_of_a_process_whose_clock_is_behind(
+    emulator: Emulator, clock: ManualClock
+) -> None:
+    behind = ManualClock(clock.now() - timedelta(seconds=1))
+    clients = [emulator.client() for _ in range(2)]
+    ours, theirs = (
+        EventLog(EventBox(client, clock=at), client.document("logs/main"))
+        for client, at in zip(clients, (clock, behind), strict=True)
+    )
+    await append(ours, "1", "2")
+    ordering = ours.processor()
+    prepare = ordering.prepare_mutation
+
+    async def append_meanwhile(events: Any, state: Any) -> Any:
+        if not appended:
+            appended.append(True)
+            await append(theirs, "a")  # before what was listed, by its time
+            behind.advance(timedelta(seconds=2))
+            await append(theirs, "b")  # behind it
+        return await prepare(events, state)
+
+    appended: list[bool] = []
+    ordering.prepare_mutation = append_meanwhile  # type: ignore[method-assign]
+    await EventBox(clients[0], clock=clock).drain(ours.recipient, ordering, max_events=1)
+    assert payloads(await ours.read()) == ["1", "a", "2", "b"]
+
+
 async def test_two_orderers_at_once_double_nothing(
     local_log: EventLog, emulator: Emulator, clock: ManualClock
 ) -> None:
