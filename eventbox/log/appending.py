@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
+from dsset.adding import MAX_BYTES, MAX_WRITES
 from eventbox.box import EventBox
-from eventbox.events import NewEvent
+from eventbox.errors import EmitError
+from eventbox.events import NewEvent, Receipt
 from eventbox.log import entry_codec
 from eventbox.log.entry import EventPersistence, LogEntry, NewLogEntry, check_entry
 from eventbox.log.in_process import InProcess
 from eventbox.log.sender import Sender
 from eventbox.recipient import Recipient
 from eventbox.transaction import Transaction
+
+_PART_BYTES = MAX_BYTES - 1024 * 1024
+"""Values in one RPC: leaves room for what lies around 500 of them."""
 
 
 class Appender:
@@ -61,15 +66,50 @@ class Appender:
         return NewEvent(entry_codec.encode(entry, now), id=entry.id, process_after=rank)
 
     async def _store(self, events: list[NewEvent], transaction: AsyncTransaction | None) -> None:
-        if not events:
-            return
-        if self._sender is None:
-            await self._box.emit_many(events, self._recipient, transaction=transaction)
-            return
         # one wake-up, once all are there
-        *others, last = events
-        if others:
-            await self._box.emit_many(others, self._recipient, transaction=transaction)
+        last = events[-1:] if self._sender is not None else []
+        others = events[: len(events) - len(last)]
+        if transaction is not None:
+            if others:
+                await self._box.emit_many(others, self._recipient, transaction=transaction)
+            for event in last:
+                await self._send(event, transaction)
+            return
+        receipts: list[Receipt] = []
+        try:
+            # one after the other: a step that comes in between takes up the first of them
+            for part in _parts(others):
+                receipts += await self._box.emit_many(part, self._recipient)
+            for event in last:
+                await self._send(event, None)
+        except EmitError as error:
+            # of those behind nothing was sent
+            cause = next(iter(error.errors.values()))
+            tried = len(error.receipts) + len(error.errors)
+            errors = dict.fromkeys(range(len(receipts) + tried, len(events)), cause)
+            errors |= {len(receipts) + position: one for position, one in error.errors.items()}
+            raise EmitError(error.recipient, [*receipts, *error.receipts], errors) from error.__cause__
+
+    async def _send(self, event: NewEvent, transaction: AsyncTransaction | None) -> None:
+        assert self._sender is not None
         await self._sender.send(
-            last.value, self._recipient, id=last.id, process_after=last.process_after, transaction=transaction
+            event.value,
+            self._recipient,
+            id=event.id,
+            process_after=event.process_after,
+            transaction=transaction,
         )
+
+
+def _parts(events: Iterable[NewEvent]) -> Iterator[list[NewEvent]]:
+    """The events in order, in parts that fit an RPC each."""
+    part: list[NewEvent] = []
+    size = 0
+    for event in events:
+        if part and (len(part) == MAX_WRITES or size + len(event.value) > _PART_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(event)
+        size += len(event.value)
+    if part:
+        yield part

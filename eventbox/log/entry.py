@@ -57,8 +57,16 @@ class LogEntry:
     payload: bytes
 
     def to_event(self, type: type[E]) -> E | None:
-        """The payload as an event of this type; None where kind or module are others, or the payload does not fit."""
-        return type.from_entry(self)
+        """The payload as an event of this type; None where kind or module are others, or the payload does not fit.
+
+        Raises:
+            TypeError: it is no `LogEvent`, or one without a kind.
+        """
+        from_entry = getattr(type, "from_entry", None)
+        if from_entry is None:
+            raise TypeError(f"type must be a class derived from LogEvent, not {type!r:.100}")
+        event: E | None = from_entry(self)
+        return event
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class EventLog:
     ) -> None:
         """Append several entries, which keep their order, in as few RPCs as the limits allow.
 
-        Outside a transaction each stands alone: when it raises, some may have been appended. See `append`.
+        Outside a transaction each stands alone: when it raises, some may have been appended. Those of an RPC (500
+        entries, or 7 MiB) are appended before those of the next. See `append`.
         """
         await self._appender.append(entries, transaction)
 
@@ -267,6 +268,7 @@ class EventLog:
             start: where a follower that has no cursor yet begins.
 
         Raises:
+            TypeError, ValueError: a bad argument; or, told by its first call, the handler is not asynchronous.
             TrimmedError: the entry at the cursor was trimmed. See `move_cursor`.
             google.api_core.exceptions.GoogleAPICallError: Firestore refuses our own reads for good.
 
@@ -297,7 +299,8 @@ class EventLog:
     async def move_cursor(self, follower: str, position: int, *, trimable: bool = False) -> None:
         """Let the follower go on from this position: back, to handle entries again, or on, to leave some out.
 
-        A follower that runs goes there too; what it is just handling is not committed. Cost: 1 write.
+        A follower that runs goes there too: at once where it is at work, and what it is just handling is not committed;
+        with the next entry where it waits for one. Cost: 1 write.
         """
         check_position(position)
         await self._cursor(follower, trimable=trimable).move(position)

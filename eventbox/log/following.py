@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -29,6 +30,10 @@ MAX_BATCH = 10_000
 """Entries in one transaction, at most: as many as one may hope to commit within 10 MiB."""
 
 Handler: TypeAlias = Callable[[Transaction, LogEntry], Awaitable[None]]
+
+
+class _NotAsynchronousError(TypeError):
+    """The handler is an ordinary function: no other attempt would change that."""
 
 
 class Ends(Protocol):
@@ -90,7 +95,9 @@ class Follower:
             for entry in entries:
                 with transaction._savepoint() as take_back:
                     try:
-                        await self._handler(transaction, entry)
+                        await self._called(transaction, entry)
+                    except _NotAsynchronousError:
+                        raise
                     except Exception as error:
                         take_back()
                         failure = error
@@ -129,6 +136,15 @@ class Follower:
             )
             await self._backoff.wait()
         return handled
+
+    def _called(self, transaction: Transaction, entry: LogEntry) -> Awaitable[None]:
+        handling = self._handler(transaction, entry)
+        if not inspect.isawaitable(handling):
+            raise _NotAsynchronousError(
+                f"the handler of {self._name} must be an asynchronous function: it returned a "
+                f"{type(handling).__name__} at entry {entry.id}, and nothing of that was committed"
+            )
+        return handling
 
     async def _commit(self, transaction: Transaction, position: int) -> Exception | None:
         """Commit, with the cursor moved to the position; what stood against it, if anything."""

@@ -51,7 +51,12 @@ class LogEvent(BaseModel):
 
     @classmethod
     def from_entry(cls, entry: LogEntry) -> Self | None:
-        """The event of an entry; None where kind or module are others, or the payload does not fit this model."""
+        """The event of an entry; None where kind or module are others, or the payload does not fit this model.
+
+        Raises:
+            TypeError: this class has no kind.
+        """
+        _check_has_kind(cls)
         module = None if entry.module is None else entry.module[0]
         if entry.kind != cls.kind or module != cls.module:
             return None
@@ -59,6 +64,11 @@ class LogEvent(BaseModel):
             return cls.model_validate_json(entry.payload)
         except ValidationError:
             return None
+
+
+def _check_has_kind(event_type: type[LogEvent]) -> None:
+    if not hasattr(event_type, "kind"):
+        raise TypeError(f'{event_type.__name__} has no kind: write kind = "..." in the class')
 
 
 def to_entry(event: LogEvent, module_id: int | None, entry_id: str | None) -> NewLogEntry:
@@ -70,8 +80,7 @@ def to_entry(event: LogEvent, module_id: int | None, entry_id: str | None) -> Ne
     if not isinstance(event, LogEvent):
         raise TypeError(f"event must be a LogEvent, not {type(event).__name__}")
     name = type(event).__name__
-    if not hasattr(event, "kind"):
-        raise TypeError(f'{name} has no kind: write kind = "..." in the class')
+    _check_has_kind(type(event))
     if module_id is None and event.module is not None:
         raise ValueError(
             f"a {name} is from a module of kind {event.module!r}: module_id= must say from which of these"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -54,7 +53,7 @@ class Reader:
                     return found
             if page.last:
                 break
-            ask = max(1, min(_MAX_SEGMENTS, math.ceil((limit - len(found)) / max(1, page.in_last_segment))))
+            ask = min(_MAX_SEGMENTS, -((len(found) - limit) // max(1, page.in_last_segment)))
         if not found and (trimmed := await self._first_after(position)) is not None:
             raise self._trimmed(position, trimmed)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound
@@ -55,7 +55,9 @@ async def trim(
         if lost is not None and (not page.entries or page.entries[0][0] >= lost.until):
             removed += lost.entries
         lost = None
-        cut = plan(page, until=until, before=page.read_time - min_age, max_entries=max_entries - removed)
+        cut = plan(
+            page, until=until, before=_long_before(page.read_time, min_age), max_entries=max_entries - removed
+        )
         if not cut.writes:
             break
         try:
@@ -90,6 +92,14 @@ def plan(page: Page, *, until: int, before: datetime, max_entries: int) -> Cut:
         if gone < len(ids):
             break
     return Cut(writes, end, entries)
+
+
+def _long_before(at: datetime, age: timedelta) -> datetime:
+    """So long before; the first moment of all where there is none: nothing is so old."""
+    try:
+        return at - age
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _removable(segment: Segment, ids: Sequence[int], until: int, before: datetime, limit: int) -> int:

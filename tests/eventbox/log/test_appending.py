@@ -7,6 +7,7 @@ import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.api_core.exceptions import PermissionDenied
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator, Fault
@@ -169,6 +170,35 @@ async def test_an_append_that_fails_for_good_says_so(local_log: EventLog, emulat
     emulator.faults.add(Fault(rpc="BatchWrite", error="PERMISSION_DENIED"))
     with pytest.raises(EmitError):
         await append(local_log, "a")
+
+
+async def test_what_takes_several_rpcs_keeps_its_order_while_it_is_ordered(
+    local_log: EventLog, emulator: Emulator, clock: ManualClock
+) -> None:
+    expected = [str(n) for n in range(1_200)]
+    emulator.faults.add(Fault(rpc="BatchWrite", latency=timedelta(seconds=3)))  # the first is the slowest
+
+    async def keep_ordering() -> None:
+        while await local_log.next_id() < len(expected):
+            await local_log.order()
+            await clock.sleep(timedelta(seconds=1))
+
+    await while_advancing(clock, asyncio.gather(append(local_log, *expected), keep_ordering()))
+    assert payloads(await read_all(local_log)) == expected
+
+
+async def test_an_append_that_fails_in_the_middle_tells_which_of_all_are_there(
+    local_log: EventLog, emulator: Emulator
+) -> None:
+    emulator.faults.add(Fault(rpc="BatchWrite"))  # the first goes well
+    emulator.faults.add(Fault(rpc="BatchWrite", error="PERMISSION_DENIED"))
+    with pytest.raises(EmitError) as caught:
+        await append(local_log, *map(str, range(1_200)))
+    assert len(caught.value.receipts) == 500
+    assert sorted(caught.value.errors) == list(range(500, 1_200))
+    assert isinstance(caught.value.__cause__, PermissionDenied)
+    await order_all(local_log)
+    assert payloads(await read_all(local_log)) == [str(n) for n in range(500)]
 
 
 async def test_many_append_at_once_without_contention(log: EventLog) -> None:

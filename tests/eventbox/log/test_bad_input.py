@@ -11,6 +11,7 @@ from google.cloud.firestore import AsyncClient
 from emulator.firestore import Emulator
 from eventbox import EventBox
 from eventbox.log import EventLog, EventPersistence, NewLogEntry
+from tests.eventbox.log.support import append_and_order
 
 
 async def handler(*_: Any) -> None:
@@ -146,6 +147,22 @@ async def test_bad_bounds_of_trimming_are_refused(
     with pytest.raises(error, match=next(iter(kwargs))):
         await local_log.trim(**kwargs)
     assert sum(emulator.counts.rpcs.values()) == 0
+
+
+async def test_a_handler_that_is_no_asynchronous_function_is_told_at_its_first_call(
+    local_log: EventLog,
+) -> None:
+    await append_and_order(local_log, "a")
+    with pytest.raises(TypeError, match=r"'f' on logs/main .* must be an asynchronous function"):
+        await local_log.handle_events("f", lambda *_: None)  # type: ignore[arg-type, return-value]
+    assert await local_log.cursor("f") is None
+
+
+async def test_bounds_beyond_all_numbers_are_no_bounds(local_log: EventLog) -> None:
+    await append_and_order(local_log, "a", "b")
+    assert await local_log.trim(min_id_age=0, min_age=timedelta.max) == 0
+    assert len(await local_log.read(0, 10**400, max_bytes=10**400)) == 2
+    assert await local_log.trim(min_id_age=0, min_age=timedelta(0), max_entries=10**400) == 2
 
 
 async def test_other_bad_arguments_are_refused(

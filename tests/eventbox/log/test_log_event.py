@@ -98,6 +98,11 @@ async def test_what_is_no_event_is_refused(log: EventLog) -> None:
         await log.append_event(Plain())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="has no kind"):
         await log.append_event(Kindless())
+    entry = LogEntry(0, "paid", None, AT, b"{}")
+    with pytest.raises(TypeError, match="Kindless has no kind"):
+        entry.to_event(Kindless)
+    with pytest.raises(TypeError, match="derived from LogEvent"):
+        entry.to_event(Plain)  # type: ignore[type-var]
 
 
 def test_a_type_that_cannot_be_is_refused_where_it_is_written() -> None:
