@@ -20,6 +20,7 @@ from eventbox.errors import ContentionError, UnknownOutcomeError
 from eventbox.listening import listen
 from eventbox.log.cursor import Cursor, CursorDocument
 from eventbox.log.entry import LogEntry
+from eventbox.log.errors import TrimmedError
 from eventbox.log.reading import Reader
 from eventbox.log.track import Track
 from eventbox.transaction import Transaction
@@ -72,13 +73,24 @@ class Follower:
         """Handle entries until `ends` tells that there will be no more."""
         self._cursor = await self._document.load(self._start)
         while await ends.beyond(self._cursor.position) is not None:
-            page = await self._reader.following(self._cursor.position)
+            page = await self._page()
             done = 0
             while done < len(page):
                 moved = await self._handle(page[done : done + self._at_once])
                 if moved is None:
                     break  # the cursor may be anywhere now
                 done += moved
+
+    async def _page(self) -> list[LogEntry]:
+        """The entries at the cursor; none where that was moved on meanwhile, and what it passed was trimmed."""
+        seen = self._cursor
+        try:
+            return await self._reader.following(seen.position)
+        except TrimmedError:
+            self._cursor = await self._document.load(self._start)
+            if self._cursor.position == seen.position:
+                raise
+            return []
 
     async def _handle(self, entries: list[LogEntry]) -> int | None:
         """Handle the entries in one transaction; how many of the first that did, None where the cursor is not known."""

@@ -15,7 +15,7 @@ from emulator.firestore import Emulator, Fault
 from eventbox import EventBox, Transaction
 from eventbox.log import EventLog, LogEntry
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
+from tests.advancing import sent, while_advancing
 from tests.eventbox.log.support import Recording, Tally, append, append_and_order, payloads, read_all
 
 
@@ -82,6 +82,27 @@ async def test_a_read_of_the_handlers_that_meets_contention_is_tried_again(
     await while_advancing(clock, local_log.handle_events("f", handler, until_idle=True, batch=2))
     assert await tally.counts() == {"e0": 1, "e1": 1}
     assert aborted
+
+
+async def test_a_second_of_the_same_name_goes_on_where_what_the_first_has_handled_was_trimmed(
+    local_log: EventLog, emulator: Emulator, clock: ManualClock
+) -> None:
+    client = emulator.client()
+    theirs = EventLog(EventBox(client, clock=clock), client.document("logs/main"))
+    recording = Recording()
+    await append_and_order(local_log, "a", "b")
+    emulator.faults.add(Fault(rpc="RunQuery", latency=timedelta(seconds=5)))
+
+    async def handle_and_trim() -> None:
+        await sent(emulator, "RunQuery", queries + 1)  # the other knows its cursor, and is about to read
+        await local_log.handle_trimable_events("f", recording, until_idle=True)
+        assert await local_log.trim(min_id_age=1, min_age=timedelta(0), respect_cursors=True) == 2
+        await append_and_order(local_log, "c")
+
+    queries = emulator.counts.rpcs["RunQuery"]
+    following = theirs.handle_trimable_events("f", recording, until_idle=True)
+    await while_advancing(clock, asyncio.gather(following, handle_and_trim()))
+    assert recording.payloads == ["a", "b", "c"]
 
 
 FAULTS = st.lists(
