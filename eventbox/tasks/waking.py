@@ -24,6 +24,9 @@ from eventbox.tasks.wakeups import WakeUp
 LATE_AFTER = timedelta(seconds=60)
 """A wake-up that comes so long after its second makes room for a fresh one, which those that are as late share."""
 
+EARLY_BY = timedelta(seconds=1)
+"""A wake-up that comes so long before its second was run by hand: more than the server's time is known to lag by."""
+
 _PATIENCE = 0.25
 _BEGIN_BATCHES_UNTIL = 0.67
 _LET_GO_AT = 0.9
@@ -91,19 +94,36 @@ class _WakeUpRun:
         self._wakeup = wakeup
         self._match = match
         self._arrived = asyncio.get_running_loop().time()
+        self._came = waking._box.clock.monotonic()
         self._server_time = ServerTime.of(self._box.client, self._box.clock)
 
     async def answer(self) -> Answer:
         lateness = self._now() - self._wakeup.at
         if -lateness > LATE_AFTER:
             # somebody had it run by hand: what is due by now is done now, and what is due then needs a wake-up then
-            kept = await self._again(Outcome.DONE, "kept", not_before=self._wakeup.at)
+            kept = await self._keep()
             return await self._in_turn(as_of=None) if kept.outcome is Outcome.DONE else kept
         with RunScope(self._wakeup.second).entered():
             if lateness > LATE_AFTER and not self._wakeup.fresh:
                 reason = f"the wake-up came {lateness.total_seconds():.0f} s late"
                 return await self._again(Outcome.LATE, reason, fresh=True)
-            return await self._in_turn(as_of=self._wakeup.at)
+            answer = await self._in_turn(as_of=self._wakeup.at)
+            if answer.outcome.status != 200 or not self._came_early():
+                return answer
+            kept = await self._keep()
+            return answer if kept.outcome is Outcome.DONE else kept
+
+    async def _keep(self) -> Answer:
+        """Make a wake-up for this one's second anew: whatever bears its name has run."""
+        return await self._again(Outcome.DONE, "kept", not_before=self._wakeup.at)
+
+    def _came_early(self) -> bool:
+        """Whether it came before its second by what the server has told by now, whatever the clock says."""
+        heard = self._server_time.lower_bound()
+        if heard is None:
+            return False
+        since = timedelta(seconds=self._box.clock.monotonic() - self._came)
+        return self._wakeup.at - (heard - since) > EARLY_BY
 
     async def _in_turn(self, as_of: datetime | None) -> Answer:
         if self._stopping.begun:

@@ -67,6 +67,13 @@ class House:
             **options,
         )
 
+    def new_queue(self) -> TaskQueue:
+        """Another process's, which hears what that process is told."""
+        client = self.cloud_tasks.client()
+        return TaskQueue(
+            client, self.queue_name, target=self.queue.target, service_account=None, box=self.new_box()
+        )
+
     def _order(self, recipient: Recipient, params: Any) -> Any:
         self.runs.append(params["order"])
         return self.processor(recipient)
