@@ -70,14 +70,30 @@ class Creator:
 
         Only for names that say all there is to say of a task, as those of wake-ups do.
         """
+        backoff = Backoff(self._clock, self._rng, timeout)
         while name not in self._made_sure_of:
             under_way = self._under_way.get(name)
             if under_way is None:
-                await self._create_first(name, task, kind, timeout)
+                remaining = timedelta(seconds=backoff.remaining)
+                await self._create_first(name, task, kind, remaining)
                 return
-            # another's failure is not ours: then it is our turn to try
-            await asyncio.wait([under_way])
+            # another's failure is not ours: then it is our turn to try, in the time that we have left
+            if not await self._done_in(under_way, backoff.remaining):
+                self._telemetry.failed(kind, transient=True)
+                reason = "another call that creates it has not succeeded in this one's time"
+                raise EnqueueError(self._queue, name, reason, transient=True)
         self._made_sure_of.move_to_end(name)
+
+    async def _done_in(self, under_way: asyncio.Future[None], seconds: float) -> bool:
+        """Wait for another's creation to end, well or not; False where no time was left for that."""
+        if seconds <= 0:
+            return False
+        timer = asyncio.ensure_future(self._clock.sleep(timedelta(seconds=seconds)))
+        try:
+            await asyncio.wait([under_way, timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+        return under_way.done()
 
     async def _create_first(self, name: str, task: Any, kind: str, timeout: timedelta) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from google.api_core.exceptions import GoogleAPICallError
-
 from dsset.documents import moment
 from dsset.protos import Precondition, Write
 from dsset.retry import Backoff, retry_transient
@@ -25,7 +23,7 @@ from eventbox.tasks.wakeups import WakeUp
 logger = logging.getLogger("eventbox.tasks")
 
 AFTER_COMMIT = timedelta(seconds=10)
-"""How long a task's creation is tried after a commit; the sweeper does what is left."""
+"""How long the creation of a commit's tasks is tried; the sweeper does what is left."""
 
 _PARALLEL = 32
 
@@ -65,6 +63,7 @@ class Placing:
 
         What fails is logged and left to the sweeper. A commit time that is not known is asked for: 1 read a wake-up.
         """
+        backoff = Backoff(self._clock, self._rng, AFTER_COMMIT)
         due = [one for one in reminders if placeable_at(one.scheduled_for) <= now]
         times = {one.id: commit_time for one in due}
         if commit_time is None:
@@ -75,7 +74,7 @@ class Placing:
 
         async def place(reminder: Reminder) -> None:
             async with slots:
-                await self._place_one(reminder, times[reminder.id])
+                await self._place_one(reminder, times[reminder.id], timedelta(seconds=backoff.remaining))
 
         left = [one for one in due if one.id in times]
         if len(left) == 1:
@@ -96,9 +95,17 @@ class Placing:
         else:
             await self._creator.create(reminder.name, reminder.task, kind="task", timeout=timeout)
 
-    async def _place_one(self, reminder: Reminder, commit_time: datetime | None) -> None:
+    async def _place_one(
+        self, reminder: Reminder, commit_time: datetime | None, remaining: timedelta
+    ) -> None:
+        if not remaining:
+            logger.warning(
+                "a task of a commit is left to the sweeper: the others took all of %s; its reminder is %s",
+                *(AFTER_COMMIT, self._shelf.name(reminder.id)),
+            )
+            return
         try:
-            await self.create(reminder, commit_time, AFTER_COMMIT)
+            await self.create(reminder, commit_time, remaining)
         except EnqueueError as error:
             level = logging.WARNING if error.transient else logging.ERROR
             logger.log(level, "a task of a commit is left to the sweeper: %s", error)
@@ -126,7 +133,7 @@ class Placing:
                 lambda seconds: wire.batch_get(list(names), mask=("fresh_until",), timeout=seconds),
                 Backoff(self._clock, self._rng, AFTER_COMMIT),
             )
-        except GoogleAPICallError as error:
+        except Exception as error:  # whatever it is: the commit stands
             logger.warning("%d wake-ups of a commit are left to the sweeper: %s", len(names), error)
             return {}
         return {

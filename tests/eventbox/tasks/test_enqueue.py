@@ -224,12 +224,13 @@ async def test_what_cloud_tasks_refuses_after_a_commit_is_logged_not_raised(
     assert sorted(request.body for request in world.service.tasks) == [b"1", b"2"]
 
 
+@pytest.mark.parametrize("tasks", [1, 100])
 async def test_an_outage_of_cloud_tasks_holds_up_a_commit_for_10_seconds_at_most(
-    world: World, process: Process
+    world: World, process: Process, tasks: int
 ) -> None:
     world.tasks.faults.add(Fault(rpc="CreateTask", error="UNAVAILABLE", times=None))
     began = world.clock.now()
-    await while_advancing(world.clock, enqueue_in(process, *(Task("/x") for _ in range(10))))
+    await while_advancing(world.clock, enqueue_in(process, *(Task("/x") for _ in range(tasks))))
     assert world.clock.now() - began <= 10 * SECOND
 
 

@@ -12,7 +12,7 @@ import pytest
 from emulator.firestore import Fault as FirestoreFault
 from emulator.tasks import Fault
 from eventbox import Transaction
-from eventbox.tasks import RunScope, WakeUp
+from eventbox.tasks import EnqueueError, RunScope, WakeUp
 from tests.advancing import while_advancing
 from tests.eventbox.support import Waiting
 from tests.eventbox.tasks.world import SECOND, SKEWS, Process, World
@@ -178,6 +178,24 @@ async def test_a_creation_that_fails_lets_those_who_wait_for_it_try_themselves(w
     assert world.tasks.counts.rpcs["CreateTask"] == 2
     await world.deliver()
     assert len(world.service.consumed) == 3
+
+
+async def test_an_outage_holds_up_those_who_want_the_same_wake_up_no_longer_than_one_of_them(
+    world: World,
+) -> None:
+    process = world.process()
+    world.tasks.faults.add(Fault(rpc="CreateTask", error="UNAVAILABLE", times=None))
+    began = world.clock.now()
+    patient = asyncio.ensure_future(process.queue.notify(process.order()))
+    await while_advancing(
+        world.clock, asyncio.gather(*(process.queue.send(b"", process.order()) for _ in range(30)))
+    )
+    assert world.clock.now() - began <= 10 * SECOND + timedelta(milliseconds=1)
+    assert not patient.done()
+    with pytest.raises(EnqueueError) as caught:
+        await while_advancing(world.clock, patient)
+    assert caught.value.transient
+    assert world.clock.now() - began <= 60 * SECOND
 
 
 async def test_in_a_run_a_notify_is_for_a_later_second_than_the_runs_own_whatever_was_heard(
