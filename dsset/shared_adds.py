@@ -17,7 +17,7 @@ from random import Random
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
 from google.cloud.firestore_v1.async_client import AsyncClient
 
 from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
@@ -38,6 +38,7 @@ class _Waiting:
     name: str
     item: Item
     timeout: timedelta
+    give_up_at: float  # by the clock's monotonic time
     outcome: asyncio.Future[Outcome]
 
 
@@ -67,14 +68,20 @@ class SharedAdds:
         rounds = self._rounds.get(loop)
         if rounds is None:
             rounds = self._rounds[loop] = _Rounds(self)
-        waiting = [_Waiting(name, item, timeout, loop.create_future()) for name, item in named]
+        give_up_at = self.monotonic() + timeout.total_seconds()
+        waiting = [_Waiting(name, item, timeout, give_up_at, loop.create_future()) for name, item in named]
         rounds.add(waiting)
         try:
             return [await one.outcome for one in waiting]
         except BaseException:
             for one in waiting:
-                one.outcome.cancel()
+                if not one.outcome.cancel() and not one.outcome.cancelled():
+                    one.outcome.exception()  # one of them tells of it
             raise
+
+    def monotonic(self) -> float:
+        """Seconds, on the clock of the sets."""
+        return self._clock.monotonic()
 
     async def send(self, sending: Sequence[_Waiting]) -> list[Outcome]:
         """Add one round's items; their outcomes."""
@@ -121,9 +128,13 @@ class _Rounds:
         taken: dict[str, _Waiting] = {}
         left: list[_Waiting] = []
         size = 0
+        now = self._adds.monotonic()
         while self._waiting and len(taken) < MAX_WRITES:
             one = self._waiting.popleft()
             if one.outcome.done():  # given up
+                continue
+            if one.give_up_at <= now:  # those before it have taken all its time, as in an outage
+                one.outcome.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
                 continue
             first = next(iter(taken.values()), one)
             if one.name in taken or one.timeout != first.timeout:

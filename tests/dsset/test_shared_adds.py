@@ -143,6 +143,21 @@ async def test_time_outs_are_each_callers_own(
     assert results[1] == [True]
 
 
+async def test_those_who_wait_behind_others_in_an_outage_wait_no_longer_than_their_time_and_a_rounds(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    outage = emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", times=None))
+    timeout = timedelta(seconds=10)
+    # so large that a round takes nine of them
+    adding = [one.add([Item(f"{n}", bytes(900_000))], timeout=timeout) for n in range(60)]
+    results = await while_advancing(clock, asyncio.gather(*adding, return_exceptions=True))
+    assert all(isinstance(result, AddError) for result in results)
+    assert clock.monotonic() <= 2 * timeout.total_seconds()
+    outage.remove()
+    assert await one.add([Item("x", b"x")]) == [True]
+
+
 def test_an_event_loop_that_ended_in_the_middle_leaves_nothing_stuck(
     local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
 ) -> None:
