@@ -134,8 +134,8 @@ async def live(client: AsyncClient, process: EmulatorProcess, steps: int) -> Fig
     }
 
 
-async def growing(entries: int) -> list[Figures]:
-    """What the last thousand entries cost, and any position, in a log of more and more of them.
+async def growing(entries: int, *, factor: int = 10) -> list[Figures]:
+    """What the last thousand entries cost, and any position, in a log of `factor` times more of them each time.
 
     In process, on a clock by hand: what was consumed a day ago is taken by the TTL policy, as in a log that grew over
     weeks.
@@ -167,7 +167,7 @@ async def growing(entries: int) -> list[Figures]:
             counts.reset()
             assert [entry.id for entry in await log.read(end // 3, 1)] == [end // 3]
             figures.append({**row, "reads_at_random": counts.reads})
-            at *= 10
+            at *= factor
         else:
             follower.close()
         if end % 20_000 == 0:

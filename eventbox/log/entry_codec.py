@@ -39,27 +39,26 @@ def decode(encoded: bytes, entry_id: int | None) -> LogEntry:
         MalformedEntryError: these bytes are none.
     """
     _, at, kind_size, module_size, module_id = _unpack(encoded)
-    kind_end = _HEADER.size + kind_size
-    payload_at = kind_end + module_size
-    try:
-        return LogEntry(
-            id=entry_id,
-            kind=encoded[_HEADER.size : kind_end].decode(),
-            module=(encoded[kind_end:payload_at].decode(), module_id) if module_size else None,
-            logged_at=moment(at),
-            payload=encoded[payload_at:],
-        )
-    except UnicodeDecodeError as error:
-        raise MalformedEntryError(f"the kind of an entry is no UTF-8: {error}") from None
+    kind, module_kind = _kinds(encoded, kind_size, module_size)
+    return LogEntry(
+        id=entry_id,
+        kind=kind,
+        module=(module_kind, module_id) if module_size else None,
+        logged_at=moment(at),
+        payload=encoded[_HEADER.size + kind_size + module_size :],
+    )
 
 
 def persistence_and_time(encoded: bytes) -> tuple[EventPersistence, datetime]:
-    """How long an entry is to be kept, and when it was appended.
+    """How long an entry is to be kept, and when it was appended. What this takes, `decode` can read for ever.
 
     Raises:
         MalformedEntryError: these bytes are no entry.
     """
     persistence, at, kind_size, module_size, _ = _unpack(encoded)
+    _kinds(encoded, kind_size, module_size)
+    if persistence == EventPersistence.TRANSIENT.value:
+        raise MalformedEntryError("a transient entry is never stored")
     if not kind_size or _HEADER.size + kind_size + module_size > len(encoded):
         raise MalformedEntryError("an entry ends before its payload begins")
     try:
@@ -86,6 +85,15 @@ def microseconds(at: datetime) -> int:
 def moment(at: int) -> datetime:
     """The moment so many microseconds after the epoch."""
     return _EPOCH + timedelta(microseconds=at)
+
+
+def _kinds(encoded: bytes, kind_size: int, module_size: int) -> tuple[str, str]:
+    """The entry's kind, and that of its module."""
+    kind_end = _HEADER.size + kind_size
+    try:
+        return encoded[_HEADER.size : kind_end].decode(), encoded[kind_end : kind_end + module_size].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedEntryError(f"the kind of an entry is no UTF-8: {error}") from None
 
 
 def _unpack(encoded: bytes) -> tuple[int, int, int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -239,7 +240,26 @@ async def test_a_sender_gets_the_last_of_the_entries_to_wake_the_worker(
     assert payloads(await log.read()) == list("abcd")
 
 
-@pytest.mark.parametrize("value", [b"", b"not an entry", b"\x01" * 21, b"\x01" * 22, b"\x01\x02" + bytes(20)])
+def header(persistence: int, kind: int, module: int) -> bytes:
+    return struct.pack(">BBqHHq", 1, persistence, 1_900_000_000_000_000, kind, module, 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"not an entry",
+        b"\x01" * 21,
+        b"\x01" * 22,
+        b"\x01\x02" + bytes(20),
+        header(2, 1, 0) + b"\xff",  # a kind that nobody could read any more, once it was ordered
+        header(2, 1, 1) + b"k\xff",
+        header(0, 1, 0) + b"k",  # a transient one
+        header(3, 1, 0) + b"k",
+        header(2, 0, 0) + b"payload",
+        header(2, 5, 0) + b"k",
+    ],
+)
 async def test_what_is_no_entry_blocks_nobody_and_is_told_in_the_end(
     box: EventBox, log: EventLog, value: bytes
 ) -> None:
