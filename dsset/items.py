@@ -110,6 +110,10 @@ def check_moment(moment: object, what: str) -> None:
         raise TypeError(f"{what} must be a datetime or None, not {type(moment).__name__}")
     if moment.utcoffset() is None:
         raise ValueError(f"{what} must be an aware datetime (give it a tzinfo), not {moment!r}")
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{what} must lie in the years 1 to 9999 of UTC, not at {moment!r}") from None
 
 
 def check_timeout(timeout: object) -> None:

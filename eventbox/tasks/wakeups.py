@@ -104,7 +104,7 @@ class WakeUp:
 def second_after(moment: datetime, eta: datetime | None = None) -> int:
     """The second that a wake-up is for: the whole one after `moment`, or after `eta` where that is later."""
     late = moment if eta is None else max(moment, eta)
-    return (late + MARGIN - _EPOCH) // _SECOND + 1
+    return (late - _EPOCH + MARGIN) // _SECOND + 1  # in this order: there is no moment after the last one
 
 
 def _is_count(value: object) -> TypeGuard[int]:

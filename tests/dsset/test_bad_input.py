@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -33,6 +33,11 @@ def dsset(local_client: AsyncClient) -> DSSet:
         (Item("a", None), TypeError, "must be bytes"),  # type: ignore[arg-type]
         (Item("a", b"x" * 1_000_001), ValueError, "1,000,001 bytes"),
         (Item("a", b"", datetime(2030, 1, 1)), ValueError, "aware"),
+        (
+            Item("a", b"", datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))),
+            ValueError,
+            "9999 of UTC",
+        ),
         (Item("a", b"", "now"), TypeError, "datetime"),  # type: ignore[arg-type]
         (Item("a", b"", None, {"k": "v" * 5_000}), ValueError, "4,096 bytes"),
         ("a", TypeError, "expected an Item"),
