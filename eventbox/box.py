@@ -264,11 +264,11 @@ class EventBox:
         Cost: the first batch that of `process_batch`. A further one, of a backlog: 1 sequential round trip, 2 RPCs, n
         reads and n + 1 writes with a `DocumentProcessor`, for the state is kept from the commit before and the next
         events are listed while that is under way (any other processor pays for `fetch_eversion` besides, and for
-        loading its state again after side effects). At the end 1 or 2 listings that find nothing. Events that were
-        listed ahead, and that a bound, `stop` or contention leaves, are read in vain. On the way of success the
-        quarantine costs nothing. With one failing event among n:
-        about 2 log n batches more, which list nothing, 1 query, 1 listing and 1 write; from the second drain on 2
-        batches more. Setting it aside: 1 RPC, 2 writes, 1 delete.
+        loading its state again after side effects and callbacks). At the end 1 or 2 listings that find nothing. Events
+        that were listed ahead, and that a bound, `stop` or contention leaves, are read in vain. On the way of success
+        the quarantine costs nothing. With one failing event among n: about 2 log n batches more, which list nothing, 1
+        query, 1 listing and 1 write; from the second drain on 2 batches more. Setting it aside: 1 RPC, 2 writes, 1
+        delete.
         """
         bounds = _bounds(max_events, DEFAULT_MAX_BYTES, as_of)
         if max_batches is not None:

@@ -126,17 +126,33 @@ class DocumentProcessor(Generic[S]):
     # What the core asks of a processor that offers it -----------------------------------------------------
 
     def _keep(self, transaction: Transaction, response: Any, state: S, eversion: int, saved: bool) -> Any:
-        """What to remember of a commit in place of loading again; None where only loading tells what lies there now."""
+        """What to go on from after a commit, as if loaded; None where only loading tells what lies there now."""
         staging, loaded = transaction._staging, self._loaded
-        if type(self).load_state is not DocumentProcessor.load_state:
-            return None  # it may load more than the document
+        own = type(self)
+        if (
+            own.load_state is not DocumentProcessor.load_state
+            or own.save_state is not DocumentProcessor.save_state
+        ):
+            return None  # it may load more than the document, or save another state than it was given
         if not saved:
-            return None if staging.is_written(self._name) else loaded
-        place = staging.place_of_change(self._name)
-        if place is None:
-            return None
-        version = response.write_results[place].update_time
-        return _Loaded(state, eversion, version, self._codec.encode(state))
+            encoded, version = loaded.encoded, loaded.version
+            if staging.is_written(self._name):
+                return None
+        else:
+            place = staging.place_of_change(self._name)
+            if place is None:
+                return None
+            encoded, version = self._codec.encode(state), response.write_results[place].update_time
+        # a state of its own, as it would be loaded: callbacks may change theirs, and a tuple is read as a list
+        try:
+            if version is None:
+                state = self._initial()
+                encoded = self._codec.encode(state)
+            else:
+                state = self._codec.decode(protos.Document(fields=encoded.fields), self._client)
+        except Exception:
+            return None  # loading tells the same, where it fails no batch that stands
+        return _Loaded(state, eversion, version, encoded)
 
     def _resume(self, loaded: Any) -> None:
         """Go on from what `_keep` has said, in the batch that begins."""

@@ -155,7 +155,11 @@ class Drain:
                 )
             )
             if isinstance(result, Suspicion):
-                if await self._isolate(result) and not behind and await self._settles_without_events():
+                if (
+                    await self._isolate(result, kept is None)
+                    and not behind
+                    and await self._settles_without_events()
+                ):
                     return True
                 continue
             self._kept = result.kept
@@ -190,7 +194,12 @@ class Drain:
         began = self._clock.now()
         try:
             result = await run(batch)
-            await _run_callbacks(result.post_process, self._recipient, self._telemetry)
+            try:
+                await _run_callbacks(result.post_process, self._recipient, self._telemetry)
+            except BaseException:  # cancelled
+                if result.kept is not None:
+                    await result.kept.discard()
+                raise
         except ContentionError:
             raise
         except Exception:
@@ -204,11 +213,14 @@ class Drain:
         self._works = self._works or bool(result.listed)
         return result
 
-    async def _isolate(self, failed: Suspicion) -> bool:
-        """Process all events of a batch that failed but those that fail by themselves; whether nothing else was due."""
+    async def _isolate(self, failed: Suspicion, loaded: bool) -> bool:
+        """Process all events of a batch that failed but those that fail by themselves; whether nothing else was due.
+
+        `loaded`: it had loaded its state. One that was kept may be out of date, and that to blame.
+        """
         if not failed.events:
             raise _UnresolvedError(failed.error)  # it fails without any event
-        if len(failed.listing.items) == 1:
+        if loaded and len(failed.listing.items) == 1:
             self._batches -= 1  # so that `max_batches` lets it get past those that fail
             self._hold(failed)
             return failed.listing.complete

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+from eventbox.batch_scope import BatchScope
 from eventbox.commit import Outcome
 from eventbox.kept import Kept
 from eventbox.processor import Processor, Transition
@@ -66,10 +67,12 @@ class Offered(Generic[S]):
         keep = getattr(self._processor, "_keep", None)
         if keep is not None:
             loaded = keep(transaction, response, state, eversion, saved)
-            return None if loaded is None else Kept(state, eversion, loaded)
-        # nobody knows where its state lies, and so whether a side effect has written there
-        if any(transition.side_effect is not None for transition in committed):
+            return None if loaded is None else Kept(loaded.state, eversion, loaded)
+        # nobody knows where its state lies, and so whether a side effect has written there, or a callback will
+        if any(one.side_effect is not None or one.post_process is not None for one in committed):
             return None
+        if BatchScope.current().loaded:
+            return None  # it wraps a processor of ours, which cannot be told to go on from here
         return Kept(state, eversion)
 
     def resume(self, kept: Kept[S]) -> None:
