@@ -61,10 +61,14 @@ class RateLimit:
         self._failures = 0
         self._filled_at = monotonic()
         self._tokens = math.inf
-        self.configure(limits)
+        self._take(limits)
 
     def configure(self, limits: Any) -> None:
         """Go by other limits from now on; what is under way, and the slow-down, stay."""
+        self._refill()  # at the rate that there was
+        self._take(limits)
+
+    def _take(self, limits: Any) -> None:
         self._rate: float = limits.max_dispatches_per_second or DEFAULT_MAX_DISPATCHES_PER_SECOND
         self._burst: int = limits.max_burst_size or math.ceil(self._rate)
         self._places: int = limits.max_concurrent_dispatches or DEFAULT_MAX_CONCURRENT_DISPATCHES

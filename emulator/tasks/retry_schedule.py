@@ -27,7 +27,8 @@ class RetrySchedule:
     of the task ends it, which is not decided here.
 
     Durations count in whole seconds, what is over is cut off. A backoff of less than a second counts as it is: Cloud
-    Tasks' own default is 0.1 s.
+    Tasks' own default is 0.1 s. A backoff of zero is a retry at once, but only where `max_attempts` bounds them;
+    else it is 0.1 s, or a task that fails would be due without end.
 
     Args:
         config: a RetryConfig as protobuf has it. What it does not say is as Cloud Tasks' defaults are; but a
@@ -62,6 +63,8 @@ class RetrySchedule:
         if self._gives_up(attempts, now - first_attempt_at):
             return None
         wait = self.backoff(attempts)
+        if not wait and not 0 < attempts < self._max_attempts:
+            wait = DEFAULT_MIN_BACKOFF
         return now + (wait if retry_after is None else max(wait, retry_after))
 
     def backoff(self, attempts: int) -> timedelta:

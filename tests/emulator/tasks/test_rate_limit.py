@@ -222,6 +222,15 @@ def test_limits_change_under_way_and_keep_what_is_under_way_and_the_slow_down() 
     assert queue.dispatched_within(0) == 2
 
 
+def test_the_time_before_a_change_counts_at_the_rate_that_there_was() -> None:
+    queue = Queue(rate=1, burst=1)
+    assert queue.dispatched_within(0.5) == 1
+    queue.now += 0.25
+    queue.limit.configure(limits(rate=100, burst=100))
+    assert queue.dispatched_within(0) == 0
+    assert queue.dispatched_within(0.1) == 10
+
+
 def test_what_the_limits_leave_out_is_as_cloud_tasks_picks_it() -> None:
     limit = RateLimit(RateLimits.pb(RateLimits()), lambda: 0.0)
     assert limit.effective_rate == 500

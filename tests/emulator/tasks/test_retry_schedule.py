@@ -118,3 +118,21 @@ def test_the_next_attempt_is_a_backoff_after_the_failure_and_not_before_what_the
 def test_a_task_that_never_failed_has_no_backoff(attempts: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         schedule().backoff(attempts)
+
+
+@pytest.mark.parametrize(
+    ("config", "attempts", "wait"),
+    [
+        ({"max_attempts": 5}, 1, 0),
+        ({"max_attempts": 5}, 4, 0),
+        ({"max_attempts": 5, "max_retry_duration": 60}, 4, 0),
+        ({"max_attempts": 5, "max_retry_duration": 60}, 5, 0.1),
+        ({"max_attempts": -1}, 1, 0.1),
+        ({"max_attempts": -1, "max_retry_duration": 60}, 1, 0.1),
+    ],
+)
+def test_a_backoff_of_zero_is_a_retry_at_once_only_where_their_number_is_bounded(
+    config: dict[str, Any], attempts: int, wait: float
+) -> None:
+    found = schedule(min_backoff=0, max_backoff=0, **config).next(attempts, START, START)
+    assert found == START + seconds(wait)
