@@ -84,7 +84,7 @@ class TasksEmulator:
             raise
         self._service = Service(self._engine)
         self._front = Front(self._service, self.clock, self.faults)
-        self._certs_url: str | None = None
+        self._certs_urls: list[str] = []  # of all that serve now, the latest last
         self._workers = Workers(self.clock)
         self._dispatching = Dispatching(
             self._engine, self.clock, self._workers, self._signer, self.faults, self._service.counts
@@ -131,7 +131,8 @@ class TasksEmulator:
         """Let an ASGI application have the tasks for a base URL, in process; others go out over HTTP.
 
         What lies below the URL is the application's, and its path is the `root_path`. Of several base URLs the longest
-        decides. The application's lifespan is not run.
+        decides. The application's lifespan is not run. An attempt ends with the whole answer: what the application does
+        after it, such as Starlette's background tasks, goes on, and `drain` does not wait for it.
 
         Args:
             url: such as "http://worker" or "https://service.example/tasks"; the scheme decides nothing but itself.
@@ -148,6 +149,9 @@ class TasksEmulator:
         Rates are ignored, the number of concurrent dispatches is not. A retry is due once its backoff has passed on
         the clock, which this does not move. Tasks of paused queues are not dispatched. What is under way already is
         waited for.
+
+        Raises:
+            RuntimeError: a mounted application calls it whose own answer it would wait for.
         """
         self._workers.enter()
         try:
@@ -190,11 +194,11 @@ class TasksEmulator:
             certs_server(self._signer, certs_address or f"{host}:0") as certs_url,
             self.running(),
         ):
-            before, self._certs_url = self._certs_url, certs_url
+            self._certs_urls.append(certs_url)
             try:
                 yield bound
             finally:
-                self._certs_url = before
+                self._certs_urls.remove(certs_url)
 
     @property
     def certs_url(self) -> str:
@@ -205,9 +209,9 @@ class TasksEmulator:
         Raises:
             RuntimeError: it is not `serving`.
         """
-        if self._certs_url is None:
+        if not self._certs_urls:
             raise RuntimeError("there are no certificates to be had: the emulator is not serving")
-        return self._certs_url
+        return self._certs_urls[-1]
 
     def clear(self) -> None:
         """Delete all queues and tasks, forget all names and all faults; counters and mounts stay."""

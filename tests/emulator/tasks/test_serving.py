@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -70,6 +71,18 @@ async def test_certificates_are_where_they_are_wanted_while_it_serves() -> None:
         assert emulator.certs_url == url
         async with session.get(url) as response:
             assert len(await response.json()) == 1
+
+
+async def test_of_two_that_serve_the_one_that_is_left_has_the_certificates() -> None:
+    emulator = TasksEmulator()
+    async with AsyncExitStack() as first, AsyncExitStack() as second:
+        await first.enter_async_context(emulator.serving())
+        await second.enter_async_context(emulator.serving())
+        url = emulator.certs_url
+        await first.aclose()
+        assert emulator.certs_url == url
+    with pytest.raises(RuntimeError, match="not serving"):
+        emulator.certs_url  # noqa: B018
 
 
 async def test_a_task_that_is_under_way_when_serving_ends_is_dispatched_again_when_it_begins_anew() -> None:
