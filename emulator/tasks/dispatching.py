@@ -6,8 +6,9 @@ import asyncio
 import heapq
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -33,6 +34,9 @@ _US_PER_S = 1_000_000
 
 Running = set[asyncio.Task[Attempt]]
 
+_INSIDE: ContextVar[asyncio.Task[Any] | None] = ContextVar("inside", default=None)
+"""The dispatch that an application in this process runs in."""
+
 
 class _Stray(NamedTuple):
     """What a fault delivers once more, or too late; nobody waits for its answer."""
@@ -41,6 +45,15 @@ class _Stray(NamedTuple):
     order: int
     delivery: Delivery
     counts: bool
+
+
+class _Held(NamedTuple):
+    """What RunTask wants dispatched, and a fault holds up."""
+
+    due_us: int
+    order: int
+    queue: StoredQueue
+    task: StoredTask
 
 
 class Dispatching:
@@ -74,8 +87,9 @@ class Dispatching:
         self._faults = faults
         self._counts = counts
         self._ended = 0  # dispatches, ever
-        self._under_way: Running = set()
+        self._under_way: dict[asyncio.Task[Attempt], Callable[[asyncio.Task[Attempt]], None]] = {}
         self._strays: list[_Stray] = []
+        self._held: list[_Held] = []
         self._order = count()
         self._listeners: dict[asyncio.Event, tuple[int, asyncio.AbstractEventLoop]] = {}
         engine.on_change = self._tell
@@ -85,17 +99,26 @@ class Dispatching:
 
         What workers create meanwhile is dispatched too, once it is due. A retry is due when its backoff has passed on
         the clock, which this does not move. Paused queues stay as they are. Cancelled, it gives back what is under way.
+
+        Raises:
+            RuntimeError: an application calls it whose own dispatch it would wait for.
         """
+        if _INSIDE.get() in self._under_way:
+            raise RuntimeError(
+                "drain() was called by an application that is being called: it would wait for its own answer for "
+                "ever. Drain where the application is not; what it creates is dispatched by the drain that called it."
+            )
         before, own = self._ended, Running()
         news = self._listen()
         try:
             while True:
                 news.clear()
+                self._give_up_lost()
                 own |= self._start(limited=False)[0]
                 if not self._under_way:
                     return self._ended - before
                 await news.wait()
-                own &= self._under_way
+                own.intersection_update(self._under_way)
         except asyncio.CancelledError:
             await _cancel(own)
             raise
@@ -111,11 +134,12 @@ class Dispatching:
             yield
         finally:
             await _cancel({background})
-            await _cancel(own & self._under_way)
+            await _cancel(own.intersection(self._under_way))
 
     def forget(self) -> None:
         """Deliver nothing any more that a fault has held up."""
         self._strays.clear()
+        self._held.clear()
 
     async def _run(self, own: Running) -> None:
         news = self._listen()
@@ -125,7 +149,7 @@ class Dispatching:
                 begun, pause = self._start(limited=True)
                 own |= begun
                 await self._wait(news, pause)
-                own &= self._under_way
+                own.intersection_update(self._under_way)
         finally:
             del self._listeners[news]
 
@@ -175,10 +199,14 @@ class Dispatching:
         with self._engine.lock:
             self._engine.tick()
             now = self._engine.now_us()
+            while self._held and self._held[0].due_us <= now:
+                held = heapq.heappop(self._held)
+                self._engine.forced.append((held.queue, held.task))
             begun = self._start_forced()
             while self._strays and self._strays[0].due_us <= now:
                 self._begin_stray(heapq.heappop(self._strays))
-            pauses = [(self._strays[0].due_us - now) / _US_PER_S] if self._strays else []
+            later: list[list[Any]] = [self._held, self._strays]
+            pauses = [(heap[0].due_us - now) / _US_PER_S for heap in later if heap]
             queues: Iterable[StoredQueue] = list(self._engine.queues.values())
             while queues:
                 queues = [queue for queue in queues if self._start_one(queue, now, limited, begun, pauses)]
@@ -213,9 +241,8 @@ class Dispatching:
                 queue.await_turn(task, task.due_us, first=True)
                 task = following
             mishap = None
-        elif mishap is not None and mishap.latency and mishap.when != "twice" and not _fails_now(mishap):
-            task.spared = True
-            task.mishap = None if mishap.fault.error is None else _at_once(mishap)
+        elif mishap is not None and _holds_up(mishap):
+            _spare(task, mishap)
             queue.await_turn(task, now + mishap.latency // _MICROSECOND)
             queue.rate.abandon()
             return True
@@ -236,10 +263,17 @@ class Dispatching:
         with self._engine.lock:
             while self._engine.forced:
                 queue, task = self._engine.forced.popleft()
-                if not task.gone:
-                    queue.rate.force()
-                    queue.wait_no_more(task)
-                    begun.add(self._begin(queue, task, self._mishap(queue, task)))
+                if task.gone:
+                    continue
+                queue.wait_no_more(task)
+                mishap = self._mishap(queue, task)
+                if mishap is not None and _holds_up(mishap):
+                    _spare(task, mishap)
+                    due_us = self._engine.now_us() + mishap.latency // _MICROSECOND
+                    heapq.heappush(self._held, _Held(due_us, next(self._order), queue, task))
+                    continue
+                queue.rate.force()
+                begun.add(self._begin(queue, task, mishap))
         return begun
 
     # One dispatch -------------------------------------------------------------------------------------------
@@ -249,15 +283,14 @@ class Dispatching:
         delivery = delivery_of(queue, task, self._signer)
         self._counts.dispatches += 1
         attempt = self._deliver(delivery) if mishap is None else self._deliver_amiss(delivery, mishap)
-        running = self._follow(attempt)
-        running.add_done_callback(partial(self._end, queue, task))
-        return running
+        return self._follow(attempt, partial(self._end, queue, task))
 
     def _end(self, queue: StoredQueue, task: StoredTask, running: asyncio.Task[Attempt]) -> None:
-        self._under_way.discard(running)
+        if self._under_way.pop(running, None) is None:
+            return  # it was given up
         self._ended += 1
         with self._engine.lock:
-            if running.cancelled():
+            if running.cancelled() or not running.done():
                 queue.rate.abandon()
                 self._engine.give_back(queue, task)
             else:
@@ -271,6 +304,7 @@ class Dispatching:
         self._tell()
 
     async def _deliver(self, delivery: Delivery) -> Attempt:
+        _INSIDE.set(asyncio.current_task())
         try:
             return await self._dispatcher.dispatch(delivery)
         except Exception as error:
@@ -296,27 +330,38 @@ class Dispatching:
 
     def _begin_stray(self, stray: _Stray) -> None:
         self._counts.dispatches += stray.counts
-        self._follow(self._deliver(stray.delivery)).add_done_callback(partial(self._end_stray, stray))
+        self._follow(self._deliver(stray.delivery), partial(self._end_stray, stray))
 
     def _end_stray(self, stray: _Stray, running: asyncio.Task[Attempt]) -> None:
-        self._under_way.discard(running)
+        self._under_way.pop(running, None)
         self._ended += stray.counts
         self._tell()
 
-    def _follow(self, attempt: Coroutine[Any, Any, Attempt]) -> asyncio.Task[Attempt]:
+    def _follow(
+        self, attempt: Coroutine[Any, Any, Attempt], end: Callable[[asyncio.Task[Attempt]], None]
+    ) -> asyncio.Task[Attempt]:
         running = asyncio.get_running_loop().create_task(attempt)
-        self._under_way.add(running)
+        self._under_way[running] = end
+        running.add_done_callback(end)
         return running
 
+    def _give_up_lost(self) -> None:
+        """Give back what was under way in an event loop that was closed meanwhile: it will never end."""
+        for running, end in list(self._under_way.items()):
+            if running.get_loop().is_closed():
+                end(running)
 
-def _fails_now(mishap: Mishap) -> bool:
-    """Whether the attempt has failed before its latency has passed."""
-    return mishap.when == "late" and mishap.fault.error is not None
+
+def _holds_up(mishap: Mishap) -> bool:
+    """Whether the attempt begins only once its latency has passed."""
+    fails_now = mishap.when == "late" and mishap.fault.error is not None
+    return bool(mishap.latency) and mishap.when != "twice" and not fails_now
 
 
-def _at_once(mishap: Mishap) -> Mishap:
-    """The same, with its latency behind it."""
-    return Mishap(mishap.fault, timedelta(0))
+def _spare(task: StoredTask, mishap: Mishap) -> None:
+    """Let the task, once the latency is behind it, meet the rest of this mishap, and no other."""
+    task.spared = True
+    task.mishap = None if mishap.fault.error is None else Mishap(mishap.fault, timedelta(0))
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

@@ -315,3 +315,78 @@ async def test_tasks_of_many_loops_one_after_the_other_are_dispatched(
         return asyncio.run(once())
 
     assert [await asyncio.to_thread(in_a_loop_of_its_own) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_drain_by_an_application_that_is_being_called_is_refused_and_not_waited_for_for_ever(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str, worker: RecordingWorker
+) -> None:
+    refused = []
+
+    async def drain(_: Request) -> None:
+        worker.before_answer = None
+        try:
+            await tasks.drain()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    worker.before_answer = drain
+    await client.create_task(parent=queue, task=http())
+    async with asyncio.timeout(5):
+        assert await tasks.drain() == 1
+    assert len(refused) == 1
+    assert "drain() was called by an application" in refused[0]
+
+
+async def test_what_an_application_has_left_running_may_drain_once_it_has_answered(
+    tasks: TasksEmulator, client: CloudTasksAsyncClient, queue: str, worker: RecordingWorker
+) -> None:
+    answered, later = asyncio.Event(), []
+
+    async def drain() -> int:
+        await answered.wait()
+        return await tasks.drain()
+
+    async def leave_running(_: Request) -> None:
+        worker.before_answer = None
+        later.append(asyncio.ensure_future(drain()))
+
+    worker.before_answer = leave_running
+    await client.create_task(parent=queue, task=http())
+    await tasks.drain()
+    await client.create_task(parent=queue, task=http())
+    answered.set()
+    assert await later[0] == 1
+
+
+async def test_what_was_under_way_in_a_loop_that_was_closed_is_due_again(
+    tasks: TasksEmulator,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(_: Request) -> None:
+        await clock.sleep(timedelta(minutes=1))
+
+    async def begin() -> asyncio.Future[int]:
+        await tasks.client().create_task(parent=queue, task=http())
+        draining = asyncio.ensure_future(tasks.drain())
+        await until(clock)
+        return draining
+
+    async def end(draining: asyncio.Future[int]) -> None:
+        draining.cancel()
+        await asyncio.wait([draining])
+
+    worker.before_answer = hang
+    loop = asyncio.new_event_loop()
+    draining = await asyncio.to_thread(loop.run_until_complete, begin())
+    worker.before_answer = None
+    with monkeypatch.context() as patched:
+        # one that is really closed would leave its coroutines to the garbage collector, in some later test
+        patched.setattr(loop, "is_closed", lambda: True)
+        async with asyncio.timeout(5):
+            assert await tasks.drain() == 2  # the one that was lost has ended too
+    assert len(worker.requests) == 2
+    await asyncio.to_thread(loop.run_until_complete, end(draining))
+    loop.close()

@@ -4,10 +4,11 @@ import asyncio
 import threading
 from datetime import timedelta
 
+import pytest
 from google.cloud.tasks_v2 import CloudTasksAsyncClient, CloudTasksClient, Task
 
 from emulator.manual_clock import ManualClock
-from emulator.tasks import TasksEmulator
+from emulator.tasks import Fault, TasksEmulator
 from tests.emulator.tasks.recording_worker import RecordingWorker, Request, http
 from tests.emulator.tasks.waiting import until
 
@@ -170,3 +171,52 @@ async def test_a_task_that_is_deleted_before_it_could_be_run_is_not_run(
     await client.run_task(name=task.name)
     await client.delete_task(name=task.name)
     assert await tasks.drain() == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls"),
+    [
+        (Fault("Dispatch", when="late", latency=timedelta(seconds=9)), 1),
+        (Fault("Dispatch", latency=timedelta(seconds=9)), 1),
+        (Fault("Dispatch", error="INTERNAL", latency=timedelta(seconds=9)), 0),
+        (Fault("Dispatch", when="after", latency=timedelta(seconds=9)), 1),
+    ],
+    ids=lambda value: f"{value.when}-{value.error}" if isinstance(value, Fault) else "",
+)
+async def test_a_fault_holds_up_what_is_run_by_hand_too_even_in_a_paused_queue(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+    fault: Fault,
+    calls: int,
+) -> None:
+    await client.pause_queue(name=queue)
+    task = await client.create_task(parent=queue, task=http(schedule_time=clock.now() + LATER))
+    tasks.faults.add(fault)
+    await client.run_task(name=task.name)
+    assert await tasks.drain() == 0
+    clock.advance(timedelta(seconds=9) - timedelta(microseconds=1))
+    assert await tasks.drain() == 0
+    clock.advance(timedelta(microseconds=1))
+    assert await tasks.drain() == 1
+    assert len(worker.requests) == calls
+
+
+async def test_a_fault_holds_up_what_is_run_by_hand_in_the_background_until_its_time_has_come(
+    tasks: TasksEmulator,
+    client: CloudTasksAsyncClient,
+    queue: str,
+    worker: RecordingWorker,
+    clock: ManualClock,
+) -> None:
+    task = await client.create_task(parent=queue, task=http(schedule_time=clock.now() + LATER))
+    tasks.faults.add(Fault("Dispatch", when="late", latency=timedelta(seconds=9)))
+    async with tasks.running():
+        await client.run_task(name=task.name)
+        await until(clock)
+        assert worker.requests == []
+        clock.advance(timedelta(seconds=9))
+        await until(clock)
+        assert len(worker.requests) == 1
