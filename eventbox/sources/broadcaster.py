@@ -49,7 +49,9 @@ class Broadcaster:
 
     Run one at a time, with a `Leader`, unless repeated broadcasts do no harm.
 
-    Cost: 1 read and 1 write for each event, 1 RPC for each 500 of either; nothing while there is nothing to do.
+    Cost: 1 read and 1 write for each event, 1 RPC for each 500 of either, besides what the listener reads that tells of
+    new ones, 1 an event at most; while there is nothing to do, 1 RPC and 1 read each 30 s (2 with `rebroadcast_after`,
+    and as often as that says where it is shorter).
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Broadcaster:
             not isinstance(rebroadcast_after, timedelta) or rebroadcast_after <= timedelta(0)
         ):
             raise ValueError(f"rebroadcast_after must be a positive timedelta, not {rebroadcast_after!r}")
-        if not isinstance(concurrency, int) or concurrency <= 0:
+        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency <= 0:
             raise ValueError(f"concurrency must be a positive int, not {concurrency!r}")
         self._store = store
         self._broadcast = broadcast

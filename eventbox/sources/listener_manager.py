@@ -72,6 +72,7 @@ class ListenerManager:
 
         Raises:
             ListenerError: a listener failed, or could not be loaded; `name` tells which, its `__cause__` why.
+            ValueError: an installed package registers a name that is taken.
             GoogleAPICallError: the lock could not be taken: Firestore refuses.
         """
         listeners: Mapping[str, ListenFunc] | None = self._listeners

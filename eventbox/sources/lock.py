@@ -80,8 +80,9 @@ class DistributedLock:
 
     On Cloud Run a heartbeat needs CPU that is always allocated.
 
-    Cost: 1 read and 1 write to take it, 1 write a heartbeat, 1 write to let it go. Waiting: 1 write and 3 reads at
-    first, then 1 read a lease, and 2 when the lock is let go.
+    Cost: 1 read and 1 write to take it (2 reads for an object that had it before, and looks whether others wait), 1
+    write a heartbeat, 1 write to let it go. Waiting: 1 write and 3 reads at first, then 1 read a lease, and 2 when the
+    lock is let go.
     """
 
     def __init__(

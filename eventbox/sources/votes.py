@@ -57,7 +57,7 @@ class QuorumVotes:
         ref: the document that it lies under, of the box's client. It need not exist.
         threshold: how many voters it takes, 1 to 1,000.
         on_approved: what to do then, in the same transaction. If it raises, `vote` does, and the vote stays: the next
-            one tries again.
+            one tries again. After a `SkipTransition`, `vote` returns False instead.
     """
 
     def __init__(
@@ -104,13 +104,16 @@ class QuorumVotes:
         to = self._recipient(event.id)
         vote_id = hashlib.blake2b(voter.encode(), digest_size=20).hexdigest()
         await self._box.emit(_encode(voter, event), to, id=vote_id)
-        processor = _Counting(to, self._threshold, self._on_approved)
-        backoff = self._backoff()
+        processor = _Counting(to, voter, self._threshold, self._on_approved)
+        backoff, looked = self._backoff(), False
         while True:
             try:
                 for post_process in await self._box.process_batch(to, processor):
                     await post_process()
-                return processor.approved
+                # a state that was loaded before another one counted the vote, and events listed after it, lack it both
+                if processor.counted or looked:
+                    return processor.approved
+                looked = True
             except ContentionError:
                 if not await backoff.wait():
                     raise
@@ -146,24 +149,32 @@ class _Tally:
 
 
 class _Counting(DocumentProcessor[_Tally]):
-    """Counts the votes on one event."""
+    """Counts the votes on one event; afterwards: whether it is approved, and whether the voter's own vote was seen."""
 
-    def __init__(self, recipient: Recipient, threshold: int, on_approved: OnApprovedFn | None) -> None:
+    def __init__(
+        self, recipient: Recipient, voter: str, threshold: int, on_approved: OnApprovedFn | None
+    ) -> None:
         super().__init__(recipient, _Tally)
-        self.approved = False
+        self.approved = self.counted = False
+        self._voter = voter
         self._threshold = threshold
         self._on_approved = on_approved
 
     async def prepare_mutation(self, events: Sequence[Event], state: _Tally) -> Mutation[_Tally]:
-        self.approved = state.approved
-        if state.approved or not events:
-            return Mutation(garbage=events)  # all of them, whoever looks
         votes = [_decode(event.value) for event in events]
         voters = sorted({*state.voters, *(voter for voter, _ in votes)})
-        self.approved = len(voters) >= self._threshold
-        tally = _Tally(votes[0][1].id, voters, self.approved)
-        side_effect = self._approve(votes[0][1]) if self.approved else None
-        return Mutation([Transition(tally, events=events, side_effect=side_effect)])
+        self.approved, self.counted = state.approved, state.approved or self._voter in voters
+        if state.approved or not votes:
+            return Mutation(garbage=events)  # all of them, whoever looks
+        if len(voters) < self._threshold:
+            return Mutation([Transition(_Tally(votes[0][1].id, voters), events=events)])
+        tally, side_effect = _Tally(votes[0][1].id, voters, True), self._approve(votes[0][1])
+        return Mutation(
+            [Transition(tally, events=events, side_effect=side_effect, post_process=self._note_approval)]
+        )
+
+    async def _note_approval(self) -> None:
+        self.approved = True
 
     def _approve(self, event: StoredEvent) -> SideEffectFn | None:
         on_approved = self._on_approved

@@ -112,7 +112,7 @@ async def test_what_is_not_received_is_broadcast_again_after_a_while(
     assert len(world.listener.got) == 3
 
 
-async def test_nothing_is_read_while_there_is_nothing_to_do(
+async def test_one_read_each_half_minute_while_there_is_nothing_to_do(
     emulator: Emulator, local_client: AsyncClient, clock: ManualClock
 ) -> None:
     world = World(local_client, clock)
@@ -120,10 +120,12 @@ async def test_nothing_is_read_while_there_is_nothing_to_do(
         for _ in range(200):
             await asyncio.sleep(0)
         emulator.counts.reset()
-        for _ in range(29):
+        for seconds in range(1, 91):
             clock.advance(timedelta(seconds=1))
-            await asyncio.sleep(0)
-        assert not emulator.counts.rpcs
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert dict(emulator.counts.rpcs) == ({"RunQuery": seconds // 30} if seconds >= 30 else {})
+        assert emulator.counts.reads == 3
 
 
 async def test_a_thousand_are_marked_in_a_few_requests(

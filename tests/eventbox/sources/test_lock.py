@@ -84,10 +84,12 @@ async def test_taking_it_is_a_read_and_a_write_and_letting_go_a_write(
     lock = make(local_client, clock)
     await lock.lock()
     assert (emulator.counts.reads, emulator.counts.writes) == (1, 1)
+    for _ in range(2):
+        await lock.unlock()
+        assert (emulator.counts.reads, emulator.counts.writes) == (1, 2)
+    await lock.lock()  # looks whether others wait, besides
+    assert (emulator.counts.reads, emulator.counts.writes) == (3, 3)
     await lock.unlock()
-    assert (emulator.counts.reads, emulator.counts.writes) == (1, 2)
-    await lock.unlock()
-    assert (emulator.counts.reads, emulator.counts.writes) == (1, 2)
 
 
 async def test_it_is_not_reentrant(client: AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from google.cloud import firestore
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator, Fault
-from eventbox import ContentionError, EventBox, Transaction
+from eventbox import ContentionError, EventBox, SkipTransition, Transaction
 from eventbox.sources import EventStore, QuorumVotes, StoredEvent, VoteStore, stored_event_id
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
+from tests.advancing import sent, while_advancing
 
 EVENT = StoredEvent(stored_event_id(b"a\nb", "t"), "t", b"a\nb")
 
@@ -106,6 +107,33 @@ async def test_a_failing_approval_is_raised_and_the_next_vote_tries_again(client
     broken = False
     assert await votes.vote("b", EVENT) is True
     assert (await client.document("approved/1").get()).exists
+
+
+async def test_a_vote_that_another_one_counts_meanwhile_is_told_of_the_approval(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    one, other = approving(local_client, 2, clock=clock), approving(local_client, 2, clock=clock)
+    emulator.faults.add(Fault(rpc="RunQuery", latency=timedelta(seconds=1)))
+    late = asyncio.create_task(other.vote("b", EVENT))  # has loaded the state, and is to list the votes
+    await sent(emulator, "RunQuery")
+    assert await one.vote("a", EVENT) is True
+    assert await while_advancing(clock, late) is True
+    assert await approvals(local_client) == 1
+
+
+async def test_a_skipped_approval_is_none_and_the_next_vote_tries_again(client: AsyncClient) -> None:
+    skipping = True
+
+    async def on_approved(transaction: Transaction, event: StoredEvent) -> None:
+        if skipping:
+            raise SkipTransition
+
+    votes = QuorumVotes(EventBox(client), client.document("votes/1"), threshold=1, on_approved=on_approved)
+    assert await votes.vote("a", EVENT) is False
+    assert not await votes.is_processed(EVENT.id)
+    skipping = False
+    assert await votes.vote("a", EVENT) is True
+    assert await votes.is_processed(EVENT.id)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
