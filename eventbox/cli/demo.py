@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import io
+import os
 import signal
 import sys
 import traceback
@@ -30,23 +31,30 @@ _INTERRUPTED = 128 + signal.SIGINT
     help="How many processes work at once.",
 )
 @click.option("--since", metavar="REV", help="Leave out this commit and what came before it.")
-def demo(repo: Path | None, workers: int, since: str | None) -> None:
+@click.option(
+    "--chaos",
+    is_flag=True,
+    help="Kill (SIGKILL) a worker and the process that takes the history in, again and again, while it runs.",
+)
+def demo(repo: Path | None, workers: int, since: str | None, chaos: bool) -> None:
     """Make a git history events, process them, and compare the totals with git's own.
 
-    Each changed file of each commit is an event to its author and one to the file. It goes as in production: emitters
-    send, an emulator of Cloud Tasks calls the workers over HTTP, and they process on an emulator of Firestore, each a
-    process of its own. Kill any of the workers: the totals stay right.
+    Each changed file of each commit is an event to its author and one to the file, and each commit is an entry of a
+    log. It goes as in production: two processes compete for taking the history in, an emulator of Cloud Tasks calls the
+    workers over HTTP, they process on an emulator of Firestore, and a follower counts what the log has. Kill any of the
+    workers and of the two, or let --chaos do it: the totals stay right.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say, we say
     try:
-        ok = _run(repo, workers, since)
+        ok = _run(repo, workers, since, chaos)
     except KeyboardInterrupt:
         click.echo("demo: interrupted", err=True)
         sys.exit(_INTERRUPTED)
     sys.exit(0 if ok else 1)
 
 
-def _run(repo: Path | None, workers: int, since: str | None) -> bool:
+def _run(repo: Path | None, workers: int, since: str | None, chaos: bool) -> bool:
     if importlib.util.find_spec("uvicorn") is None:
         click.echo("demo: failed: uvicorn is missing: pip install 'eventbox[dev]'")
         return False
@@ -62,7 +70,7 @@ def _run(repo: Path | None, workers: int, since: str | None) -> bool:
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH_OF_A_LOG)
     try:
-        return asyncio.run(run(repo, since, workers, console))
+        return asyncio.run(run(repo, since, workers, console, chaos=chaos))
     except Exception as error:
         cause = _first(error)
         if not isinstance(cause, GitError):

@@ -11,15 +11,20 @@ from pathlib import Path
 from rich.console import Console
 
 from eventbox.demo.git import NoRepositoryError, Repository, clone
+from eventbox.demo.history_events import LOG
+from eventbox.demo.history_log import log_totals
+from eventbox.demo.kept_process import kept
 from eventbox.demo.progress import Progress
 from eventbox.demo.report import difference, rates, shown, top_table
-from eventbox.demo.run import AUTHORS, FILES, run, stored_totals, world
+from eventbox.demo.run import AUTHORS, FILES, PROJECT, World, run, stored_totals, world
 
 BUNDLE = "history.bundle"
 
 
-async def demo(repo: Path | None, since: str | None, workers: int, console: Console) -> bool:
-    """Run it; whether the totals are git's.
+async def demo(
+    repo: Path | None, since: str | None, workers: int, console: Console, *, chaos: bool = False
+) -> bool:
+    """Run it, with `chaos` while processes are killed again and again; whether the totals are git's.
 
     Raises:
         GitError: there is no history to read; the message says why.
@@ -32,11 +37,18 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
         else:
             _say(console, f"Reading the history of {repository.path} (a merge itself changes no file) ...")
         expected = await repository.totals()
-        progress = Progress(total=2 * expected.changes)
-        async with world(workers, progress) as on:
+        commits = await repository.count()
+        progress = Progress(commits=commits, events=2 * expected.changes)
+        async with world(workers, repository, progress) as on:
             _say(console, f"{workers} worker{'s are' if workers > 1 else ' is'} up.")
-            async with shown(progress, console):
-                await run(repository, on, progress)
+            async with kept(on.crew.ingestors):
+                if on.crew.ingestors:
+                    _say(
+                        console,
+                        f"Two processes compete for taking it in. To see the log meanwhile: {_tail(on)}",
+                    )
+                async with shown(progress, console):
+                    await run(on, progress, chaos=chaos)
             client = on.client
             summary = rates(progress, await on.firestore.counts())
             if progress.processed:
@@ -48,10 +60,12 @@ async def demo(repo: Path | None, since: str | None, workers: int, console: Cons
                     console.print(table)
                 _say(console, f"\n{summary}")
             authors = await stored_totals(client, AUTHORS)
-            problem = difference(expected, authors, await stored_totals(client, FILES))
+            files, log = await stored_totals(client, FILES), await log_totals(client)
+            problem = difference(expected, commits, authors, files, log)
     if problem is not None:
         _say(console, f"demo: failed: {problem}")
         return False
+    _say(console, f"The log has {log.entries} entries, one for each commit.")
     _say(console, f"demo: ok: {progress.processed} events, totals equal to git's")
     return True
 
@@ -75,6 +89,13 @@ async def _repository(repo: Path | None, since: str | None, console: Console) ->
         target = Path(folder) / "history.git"
         await clone(bundle, target)
         yield await Repository.open(target)
+
+
+def _tail(on: World) -> str:
+    """What to paste into another shell."""
+    return (
+        f"FIRESTORE_EMULATOR_HOST={on.firestore.address} eventbox log tail --follow --project {PROJECT} {LOG}"
+    )
 
 
 def _say(console: Console, text: str) -> None:

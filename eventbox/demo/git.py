@@ -1,14 +1,12 @@
-"""Reading a git history: whatever names are in it, as a stream, and what git itself says about its totals."""
+"""The repository whose history is taken in, and what git itself says about its totals."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 _SETTINGS = (
@@ -34,25 +32,6 @@ class NoRepositoryError(GitError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a commit did to a file. A binary file has no lines: 0 added, 0 removed."""
-
-    path: bytes
-    added: int
-    removed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit and its changed files; a merge has none, as in `git log --numstat`."""
-
-    id: str
-    author: bytes
-    day: str
-    changes: tuple[Change, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over a history: commits that changed any file, changes, lines."""
 
@@ -70,7 +49,8 @@ class Repository:
     """
 
     path: Path
-    revisions: str | None  # None: it has no commit yet
+    head: str | None  # None: it has no commit yet
+    since: str | None
     shallow: bool
 
     @classmethod
@@ -88,42 +68,21 @@ class Repository:
         start = None if since is None else await _commit(path, since)
         if since is not None and start is None:
             raise GitError(f"--since {since} names no commit of {path}")
-        head = await _commit(path, "HEAD")
-        if head is None or start is None:
-            return cls(path, head, shallow)
-        return cls(path, f"{start}..{head}", shallow)
+        return cls(path, await _commit(path, "HEAD"), start, shallow)
 
-    async def commits(self) -> AsyncGenerator[Commit, None]:
-        """The commits, the newest first, as git tells them."""
+    @property
+    def revisions(self) -> str | None:
+        """The range, as git is told it; None where there is no commit yet."""
+        return self.head if self.head is None or self.since is None else f"{self.since}..{self.head}"
+
+    async def count(self) -> int:
+        """How many commits the range has, merges and empty ones too."""
         if self.revisions is None:
-            return
-        process = await _start(
-            self.path, "log", "-z", "--numstat", "--format=%x01%H%x1f%at%x1f%aN <%aE>", self.revisions, "--"
-        )
-        assert process.stdout is not None
-        header: tuple[str, str, bytes] | None = None
-        changes: list[Change] = []
-        try:
-            tokens = _tokens(process.stdout)
-            async for token in tokens:
-                if token.startswith(b"\x01"):
-                    if header is not None:
-                        yield Commit(*_named(header), tuple(changes))
-                    header, changes = _header(token), []
-                    continue
-                added, removed, path = token.removeprefix(b"\n").split(b"\t", 2)
-                if not path:  # a rename: the old name and the new one follow
-                    await anext(tokens)
-                    path = await anext(tokens)
-                changes.append(Change(path, _lines(added), _lines(removed)))
-            if header is not None:
-                yield Commit(*_named(header), tuple(changes))
-            await _finish(process)
-        finally:
-            await _end(process)
+            return 0
+        return int(await _git(self.path, "rev-list", "--count", self.revisions, "--"))
 
     async def totals(self) -> Totals:
-        """The totals, from git's plain output: another path to them than `commits`."""
+        """The totals, from git's plain output: another path to them than that of `GitHistory`."""
         if self.revisions is None:
             return Totals(0, 0, 0, 0)
         process = await _start(self.path, "log", "--numstat", "--format=tformat:commit", self.revisions, "--")
@@ -174,30 +133,8 @@ async def _commit(path: Path, revision: str) -> str | None:
     return None if process.returncode else output.decode().strip()
 
 
-def _header(token: bytes) -> tuple[str, str, bytes]:
-    commit_id, seconds, author = token[1:].split(b"\x1f", 2)
-    return commit_id.decode(), seconds.decode(), author
-
-
-def _named(header: tuple[str, str, bytes]) -> tuple[str, bytes, str]:
-    commit_id, seconds, author = header
-    try:
-        day = datetime.fromtimestamp(int(seconds), UTC).date().isoformat()
-    except (OverflowError, OSError, ValueError):  # git takes any number for a time
-        day = ""
-    return commit_id, author, day
-
-
 def _lines(count: bytes) -> int:
     return 0 if count == b"-" else int(count)
-
-
-async def _tokens(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    pending = b""
-    while chunk := await stream.read(1 << 16):
-        *whole, pending = (pending + chunk).split(b"\0")
-        for token in whole:
-            yield token
 
 
 async def _start(path: Path, *arguments: str) -> asyncio.subprocess.Process:

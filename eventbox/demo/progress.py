@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Progress:
-    """Counters: events that are to come, were emitted, were processed; what workers lost to each other; their deaths.
+    """Counters: commits that are to be taken in, and were; events that are to come of them, and were processed; entries
+    that the log's follower has counted; what workers lost to each other; deaths.
 
     `processed` is what the workers tell: one that is killed takes along what it has not told yet.
     """
 
-    total: int = 0
-    emitted: int = 0
+    commits: int = 0
+    events: int = 0
+    taken_in: int = 0
     processed: int = 0
+    logged: int = 0
     contended: int = 0
-    restarts: int = 0
-    began: float = field(default_factory=time.monotonic)
+    dead_workers: int = 0
+    dead_ingestors: int = 0
+    _began: float | None = None
+    _ended: float | None = None
+
+    def begin(self) -> None:
+        """The history begins to be taken in, unless it has begun already."""
+        if self._began is None:
+            self._began = time.monotonic()
+
+    def end(self) -> None:
+        """All is done."""
+        self._ended = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        return max(time.monotonic() - self.began, 1e-9)
+        """From the beginning to the end, or until now."""
+        now = time.monotonic()
+        return max((self._ended or now) - (self._began or now), 1e-9)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from emulator.firestore import Counts
 from eventbox.demo.git import Totals
+from eventbox.demo.history_log import LogTotals
 from eventbox.demo.progress import Progress
 
 _TOP = 8
@@ -55,16 +56,19 @@ def rates(progress: Progress, counts: Counts) -> str:
     """Events a second, and RPCs and billed operations an event, as the emulator counted them."""
     events = max(progress.processed, 1)
     rpcs = sum(counts.rpcs.values())
+    deaths = _deaths(progress.dead_workers, "workers") + _deaths(
+        progress.dead_ingestors, "ingesting processes"
+    )
     return (
         f"{progress.processed:,} events in {progress.seconds:.1f} s: {progress.processed / progress.seconds:,.0f} "
         f"events/s; an event: {rpcs / events:.2f} RPCs, {counts.reads / events:.2f} reads, "
         f"{counts.writes / events:.2f} writes, {counts.deletes / events:.2f} deletes; "
-        f"{progress.contended:,} contended batches{_deaths(progress.restarts)}"
+        f"{progress.contended:,} contended batches{deaths}"
     )
 
 
-def difference(expected: Totals, authors: Totals, files: Totals) -> str | None:
-    """What differs from git's totals; None where nothing does."""
+def difference(expected: Totals, commits: int, authors: Totals, files: Totals, log: LogTotals) -> str | None:
+    """What differs from git's totals, and from its number of commits; None where nothing does."""
     problems = []
     if authors != expected:
         problems.append(f"the authors' {_told(authors)} where git has {_told(expected)}")
@@ -72,11 +76,16 @@ def difference(expected: Totals, authors: Totals, files: Totals) -> str | None:
     whole = Totals(expected.changes, expected.changes, expected.added, expected.removed)
     if files != whole:
         problems.append(f"the files' {_told(files)} where git has {_told(whole)}")
+    if log != LogTotals(commits, expected.changes, expected.added, expected.removed):
+        problems.append(
+            f"the log's {log.entries:,} entries, {log.changes:,} changes, +{log.added:,} -{log.removed:,} lines where "
+            f"git has {commits:,} commits, and {_told(expected)}"
+        )
     return "; ".join(problems) or None
 
 
-def _deaths(number: int) -> str:
-    return f"; {number:,} workers died, and were begun anew" if number else ""
+def _deaths(number: int, of: str) -> str:
+    return f"; {number:,} {of} died, and were begun anew" if number else ""
 
 
 def _told(totals: Totals) -> str:
@@ -93,26 +102,31 @@ async def _show_bars(progress: Progress, console: Console) -> None:
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=console) as bars:
-        emitted = bars.add_task("emitted", total=progress.total)
-        processed = bars.add_task("processed", total=progress.total)
+        taken_in = bars.add_task("taken in", total=progress.commits)
+        processed = bars.add_task("processed", total=progress.events)
+        logged = bars.add_task("logged", total=progress.commits)
         contended = bars.add_task("contended", total=None)
+
+        def show(total: int | None = None) -> None:
+            bars.update(taken_in, completed=progress.taken_in)
+            bars.update(processed, completed=min(progress.processed, progress.events))
+            bars.update(logged, completed=progress.logged)
+            bars.update(contended, completed=progress.contended, total=total)
+
         try:
             while True:
-                bars.update(emitted, completed=progress.emitted)
-                bars.update(processed, completed=progress.processed)
-                bars.update(contended, completed=progress.contended)
+                show()
                 await asyncio.sleep(_REFRESH_S)
         finally:
-            bars.update(emitted, completed=progress.emitted)
-            bars.update(processed, completed=progress.processed)
-            bars.update(contended, completed=progress.contended, total=progress.contended)
+            show(progress.contended)
 
 
 async def _show_lines(progress: Progress, console: Console) -> None:
     def show() -> None:
         console.print(
-            f"emitted {progress.emitted:,} of {progress.total:,}, processed {progress.processed:,}, "
-            f"contended {progress.contended:,}",
+            f"taken in {progress.taken_in:,} of {progress.commits:,} commits, "
+            f"processed {min(progress.processed, progress.events):,} of {progress.events:,} events, "
+            f"logged {progress.logged:,}, contended {progress.contended:,}",
             soft_wrap=True,
         )
 

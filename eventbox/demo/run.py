@@ -1,12 +1,11 @@
-"""Running the demo as it would be in production: emitters send, Cloud Tasks calls the workers, they process."""
+"""Running the demo as it would be in production: a history is taken in, Cloud Tasks calls the workers, they process."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,20 +19,20 @@ from grpc import aio
 
 from emulator.process import EmulatorProcess
 from emulator.tasks.process import TasksEmulatorProcess
-from eventbox import EventBox, NewEvent, Recipient, Transaction
+from eventbox import EventBox
+from eventbox.demo.chaos import wreak
+from eventbox.demo.crew import Crew
 from eventbox.demo.git import Repository, Totals
+from eventbox.demo.history_log import follow
+from eventbox.demo.kept_process import kept
 from eventbox.demo.progress import Progress
-from eventbox.demo.tallies import AUTHORS, FILES, events_of
-from eventbox.demo.worker_pool import worker_pool
+from eventbox.demo.tallies import AUTHORS, FILES
 from eventbox.dev.environment import Environment
 from eventbox.dev.listening_socket import listening_socket
 from eventbox.dev.queues import UNLIMITED, create_queues
 from eventbox.tasks import Sweeper, TaskQueue
 
-_WINDOW = 1_000
-"""Events that are read before they are sent together, grouped by their recipients."""
-
-_EMITTERS = 16
+PROJECT = "eventbox-demo"
 
 _MIN_BACKOFF, _MAX_BACKOFF = timedelta(milliseconds=100), timedelta(seconds=5)
 
@@ -46,28 +45,26 @@ _COUNT_AFTER = timedelta(seconds=2)
 _STALLED_AFTER = timedelta(minutes=3)
 """How long nothing may move before it is given up; a reminder is swept after a minute."""
 
-Key = tuple[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the demo runs on: both emulators as processes, and clients of them."""
+    """What the demo runs on: both emulators and the crew as processes, and clients of the emulators."""
 
     firestore: EmulatorProcess
     client: AsyncClient
     queue: TaskQueue
-    box: EventBox
+    crew: Crew
 
 
 @asynccontextmanager
-async def world(workers: int, progress: Progress) -> AsyncIterator[World]:
-    """Emulators, and workers that they call over HTTP, while inside."""
+async def world(workers: int, repository: Repository, progress: Progress) -> AsyncIterator[World]:
+    """Emulators, and workers that they call over HTTP, while inside; nobody takes the history in yet."""
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(closing(listening_socket("127.0.0.1", 0)))
         firestore = await stack.enter_async_context(EmulatorProcess())
         tasks = await stack.enter_async_context(TasksEmulatorProcess())
         environment = Environment(
-            project="eventbox-demo",
+            project=PROJECT,
             queue="demo",
             target=f"http://127.0.0.1:{listening.getsockname()[1]}",
             firestore=firestore.address,
@@ -82,28 +79,37 @@ async def world(workers: int, progress: Progress) -> AsyncIterator[World]:
         )
         client = await stack.enter_async_context(connected(firestore.address))
         channel = await stack.enter_async_context(aio.insecure_channel(tasks.address))
-        box = EventBox(client)
         queue = TaskQueue(
             CloudTasksAsyncClient(transport=CloudTasksGrpcAsyncIOTransport(channel=channel)),
             environment.queue_name,
             target=environment.target,
             service_account=environment.service_account,
-            box=box,
+            box=EventBox(client),
         )
-        await stack.enter_async_context(worker_pool(workers, environment, listening, progress))
-        yield World(firestore, client, queue, box)
+        crew = Crew(workers, repository, environment, listening, progress)
+        await stack.enter_async_context(kept(crew.workers))
+        yield World(firestore, client, queue, crew)
         await queue.aclose()
 
 
-async def run(repository: Repository, on: World, progress: Progress) -> None:
-    """Send every change of a history, and wait until it is processed, or nothing moves any more."""
-    sweeping = asyncio.create_task(Sweeper(on.queue).run(_SWEEP_EVERY))
+async def run(on: World, progress: Progress, *, chaos: bool = False) -> None:
+    """Wait until the history is taken in, processed and logged, or nothing moves any more; follow its log meanwhile.
+
+    With `chaos`, processes are killed again and again.
+    """
+    beside = [
+        asyncio.create_task(Sweeper(on.queue).run(_SWEEP_EVERY)),
+        asyncio.create_task(follow(on.queue.box, progress)),
+    ]
+    if chaos:
+        beside.append(asyncio.create_task(wreak(on.crew)))
     try:
-        await _send_all(repository, on, progress)
-        await _until_processed(on.client, progress)
+        await _until_done(on.client, progress, beside)
+        progress.end()
     finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def stored_totals(client: AsyncClient, collection: str) -> Totals:
@@ -117,7 +123,7 @@ async def stored_totals(client: AsyncClient, collection: str) -> Totals:
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[AsyncClient]:
     """google's client on the emulator at an address."""
-    client = AsyncClient(project="eventbox-demo", credentials=AnonymousCredentials())
+    client = AsyncClient(project=PROJECT, credentials=AnonymousCredentials())
     channel = aio.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
     client._firestore_api_internal = FirestoreAsyncClient(
         transport=FirestoreGrpcAsyncIOTransport(channel=channel)
@@ -126,63 +132,26 @@ async def connected(address: str) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def _send_all(repository: Repository, on: World, progress: Progress) -> None:
-    window: defaultdict[Key, list[NewEvent]] = defaultdict(list)
-    size = 0
-    async with aclosing(repository.commits()) as commits:
-        async for commit in commits:
-            for collection, document_id, event in events_of(commit):
-                window[collection, document_id].append(event)
-                size += 1
-            if size >= _WINDOW:
-                await _send_window(window, on, progress)
-                window.clear()
-                size = 0
-    await _send_window(window, on, progress)
-
-
-async def _send_window(window: dict[Key, list[NewEvent]], on: World, progress: Progress) -> None:
-    slots = asyncio.Semaphore(_EMITTERS)
-
-    async def send(key: Key, events: list[NewEvent]) -> None:
-        collection, document_id = key
-        to = Recipient(on.client.collection(collection).document(document_id), collection)
-        *others, last = events
-
-        async def body(transaction: Transaction) -> None:
-            await on.box.emit_many(others, to, transaction=transaction)
-            await on.queue.send(last.value, to, id=last.id, transaction=transaction)
-
-        async with slots:
-            if others:  # one commit, and one wake-up for all of them
-                await on.box.run_in_transaction(body)
-            else:
-                await on.queue.send(last.value, to, id=last.id)
-        progress.emitted += len(events)
-
-    async with asyncio.TaskGroup() as group:
-        for key, events in window.items():
-            group.create_task(send(key, events))
-
-
-async def _until_processed(client: AsyncClient, progress: Progress) -> None:
-    moved, seen = time.monotonic(), -1
-    while progress.processed < progress.total:
-        if progress.processed != seen:
-            moved, seen = time.monotonic(), progress.processed
+async def _until_done(client: AsyncClient, progress: Progress, beside: list[asyncio.Task[None]]) -> None:
+    moved, seen = time.monotonic(), (-1, -1, -1)
+    while True:
+        for task in beside:
+            if task.done():
+                task.result()  # none of them ends but by an error
+        now = (progress.taken_in, progress.processed, progress.logged)
+        if now != seen:
+            moved, seen = time.monotonic(), now
         still = time.monotonic() - moved
-        if still >= _COUNT_AFTER.total_seconds():
-            # a worker that was killed did not tell its last batches
+        told = progress.processed >= progress.events
+        if told or still >= _COUNT_AFTER.total_seconds():
+            # a worker that was killed did not tell its last batches; or they were counted here, and then it told
             counted = [(await stored_totals(client, collection)).changes for collection in (AUTHORS, FILES)]
-            if sum(counted) > progress.processed:
-                progress.processed = sum(counted)
-                continue
+            progress.processed = sum(counted)
+            if progress.processed >= progress.events and progress.logged >= progress.commits:
+                return
             if still >= _STALLED_AFTER.total_seconds():
                 return  # what the totals say is told
-            await asyncio.sleep(1)
         await asyncio.sleep(_LOOK_EVERY.total_seconds())
-    # a worker may tell of what was counted in the documents already
-    progress.processed = min(progress.processed, progress.total)
 
 
 __all__ = ["AUTHORS", "FILES", "World", "run", "stored_totals", "world"]

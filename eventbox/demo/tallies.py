@@ -1,14 +1,12 @@
-"""What the demo's events say, and what becomes of them: a tally for each author and each file."""
+"""The tallies: what the demo's recipients, an author or a file each, make of their events."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eventbox import DocumentProcessor, Event, Mutation, NewEvent, Recipient, Transition
-from eventbox.demo.git import Commit, readable
+from eventbox import DocumentProcessor, Event, Mutation, Recipient, Transition
 
 AUTHORS, FILES = "authors", "files"
 
@@ -40,26 +38,6 @@ class TallyProcessor(DocumentProcessor[Tally]):
         return Mutation([Transition(state, events=events)])
 
 
-def events_of(commit: Commit) -> Iterator[tuple[str, str, NewEvent]]:
-    """Two events a changed file: (collection, document ID, event), for the author and for the file.
-
-    Their IDs follow from the commit, so reading a history twice emits nothing twice. One of the author's events bears
-    the commit itself, so that it counts once however many files it changed.
-    """
-    author = readable(commit.author)
-    author_id = _document_id(commit.author)
-    for position, change in enumerate(commit.changes):
-        told = {"added": change.added, "removed": change.removed, "day": commit.day}
-        to_author = {**told, "name": author, "commits": int(position == 0)}
-        yield AUTHORS, author_id, NewEvent(json.dumps(to_author).encode(), id=f"{commit.id}/{position}")
-        to_file = {**told, "name": readable(change.path), "commits": 1}
-        yield (
-            FILES,
-            _document_id(change.path),
-            NewEvent(json.dumps(to_file).encode(), id=f"{commit.id}/{position}"),
-        )
-
-
 def _add(tally: Tally, change: dict[str, str | int]) -> Tally:
     day = str(change["day"])
     days = [one for one in (tally.first_day, tally.last_day, day) if one]
@@ -73,8 +51,3 @@ def _add(tally: Tally, change: dict[str, str | int]) -> Tally:
         first_day=min(days, default=""),
         last_day=max(days, default=""),
     )
-
-
-def _document_id(name: bytes) -> str:
-    # names hold slashes, bytes that are no text, and more of them than an ID may have
-    return hashlib.blake2b(name, digest_size=16).hexdigest()

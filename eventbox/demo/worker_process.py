@@ -12,21 +12,24 @@ from datetime import timedelta
 from typing import Any
 
 import uvicorn
-from google.cloud.firestore import AsyncClient
 
-from eventbox import EventBox, Recipient
+from eventbox import Recipient
 from eventbox.batch_log import logger as batches
+from eventbox.demo.connection import connected_queue
+from eventbox.demo.history_events import LOG
 from eventbox.demo.tallies import AUTHORS, FILES, TallyProcessor
 from eventbox.dev.environment import Environment
 from eventbox.dev.server_process import begin
-from eventbox.tasks import Auth, TaskQueue, Worker, tasks_client
+from eventbox.log import EventLog
+from eventbox.log.ordering import Ordering
+from eventbox.tasks import Auth, Worker
 
 _GRACE = timedelta(seconds=5)
 _TELL_EVERY = timedelta(milliseconds=100)
 
 
 class Told(logging.Handler):
-    """Counts what the batches did."""
+    """Counts what the batches did: the tallies' events, and what any batch lost to another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +38,8 @@ class Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         told = vars(record)
-        self.events += told["removed"]
+        if told["monitoring_string"] in (AUTHORS, FILES):
+            self.events += told["removed"]
         self.contended += told["outcome"] == "contended"
 
     def take(self) -> dict[str, int] | None:
@@ -47,22 +51,19 @@ class Told(logging.Handler):
 
 def worker_of(environment: Environment) -> Worker:
     """The worker, as an application on Cloud Run would make it."""
-    box = EventBox(AsyncClient())
-    queue = TaskQueue(
-        tasks_client(),
-        environment.queue_name,
-        target=environment.target,
-        service_account=environment.service_account,
-        box=box,
-    )
+    queue = connected_queue(environment)
     auth = Auth.verify(environment.target, environment.service_account, certs_url=environment.certs_url)
-    worker = Worker(box, queue, auth=auth)
+    worker = Worker(queue.box, queue, auth=auth)
 
     def processor(recipient: Recipient, _: Mapping[str, str]) -> TallyProcessor:
         return TallyProcessor(recipient)
 
+    def ordering(recipient: Recipient, _: Mapping[str, str]) -> Ordering:
+        return EventLog(queue.box, recipient.ref).processor()
+
     for collection in (AUTHORS, FILES):
         worker.recipient(f"{collection}/{{id}}", processor, monitoring_string=collection)
+    worker.recipient(LOG, ordering, monitoring_string=LOG)
     return worker
 
 

@@ -1,4 +1,4 @@
-"""A Python process that ends with this one: the app of `eventbox dev`, a worker of the demo."""
+"""A Python process that ends with this one: the app of `eventbox dev`, a process of the demo."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PATIENCE = timedelta(seconds=10)
 
 
 class ServerProcess:
-    """Runs a module of ours with a socket to listen on.
+    """Runs a module of ours, with a socket to listen on where it serves.
 
     Several may listen on the same one, and it stays open when they end: connections wait in it, and none is refused.
 
     Args:
-        module: what to run; it gets `told`, by `begin`.
+        module: what to run; it gets `told`, by `begin`, or `begin_without_socket` where it has none.
         told: what it is to know: anything that JSON takes.
         environment: variables beside this process's own.
-        listening: the socket.
+        listening: the socket, if any.
         piped: whether its standard output is for us to read; else it is ours.
     """
 
@@ -37,7 +37,7 @@ class ServerProcess:
         module: str,
         told: Mapping[str, Any],
         environment: Mapping[str, str],
-        listening: socket.socket,
+        listening: socket.socket | None = None,
         *,
         piped: bool = False,
     ) -> None:
@@ -52,15 +52,18 @@ class ServerProcess:
     async def start(self) -> None:
         """Begin it."""
         theirs, self._alive = os.pipe()
-        listening = self._listening.fileno()
+        told, inherited = {**self._told, "parent": theirs}, [theirs]
+        if self._listening is not None:
+            told["listening"] = self._listening.fileno()
+            inherited.append(told["listening"])
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # what lies in the current folder comes behind our own modules
                 "-m",
                 self._module,
-                json.dumps({**self._told, "listening": listening, "parent": theirs}),
-                pass_fds=(listening, theirs),
+                json.dumps(told),
+                pass_fds=inherited,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if self._piped else None,
                 start_new_session=True,  # a Ctrl-C is for us; we end it
@@ -80,6 +83,12 @@ class ServerProcess:
         """Wait until it ends by itself; its exit code, negative for a signal."""
         assert self._process is not None
         return await self._process.wait()
+
+    def kill(self) -> None:
+        """End it as a crash does, if it runs."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
 
     async def stop(self) -> None:
         """End it: it may finish what it has in hand. Once it has ended, this changes nothing."""
@@ -103,6 +112,12 @@ class ServerProcess:
 
 def begin() -> tuple[dict[str, Any], socket.socket]:
     """In the child: what it was told, and its socket. From now on it ends when its parent does, however that ends."""
+    told = begin_without_socket()
+    return told, socket.socket(fileno=told.pop("listening"))
+
+
+def begin_without_socket() -> dict[str, Any]:
+    """As `begin`, in a child that has no socket."""
     told: dict[str, Any] = json.loads(sys.argv[1])
     parent = told.pop("parent")
 
@@ -113,4 +128,4 @@ def begin() -> tuple[dict[str, Any], socket.socket]:
         os._exit(1)  # it hangs
 
     threading.Thread(target=end, daemon=True, name="eventbox-parent").start()
-    return told, socket.socket(fileno=told.pop("listening"))
+    return told

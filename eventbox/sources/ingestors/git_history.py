@@ -254,7 +254,7 @@ async def _tokens(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 def _header(token: bytes) -> tuple[str, bytes, int]:
     commit_id, seconds, author = token[1:].split(b"\x1f", 2)
-    return commit_id.decode(), author, int(seconds)
+    return commit_id.decode(), author, int(seconds or 0)  # none: an author line that git itself cannot read
 
 
 def _lines(count: bytes) -> int:

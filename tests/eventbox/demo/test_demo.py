@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import random
 import re
@@ -15,23 +16,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from eventbox import NewEvent
 from eventbox.cli import main
-from eventbox.demo.git import Change, GitError, Repository, Totals, readable
+from eventbox.demo.git import GitError, Repository, Totals, readable
+from eventbox.demo.history_events import events_of
+from eventbox.demo.history_log import LogTotals
 from eventbox.demo.report import difference
+from eventbox.sources.ingestors.git_history import GitChange, GitCommit, GitHistory
+from tests.eventbox.demo.running import ENVIRONMENT, demo
+from tests.eventbox.sources.taking_in import take_in
 from tests.served_app import until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
-
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_SYSTEM": os.devnull,
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.com",
-    "GIT_AUTHOR_DATE": "2030-01-02T03:04:05Z",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.com",
-}
 
 
 class Git:
@@ -69,6 +65,27 @@ def git(tmp_path: Path) -> Git:
     return Git(tmp_path / "repository")
 
 
+async def commits_of(repository: Repository) -> list[GitCommit]:
+    """What the demo takes in."""
+    commits: list[GitCommit] = []
+
+    def remember(commit: GitCommit) -> list[NewEvent]:
+        commits.append(commit)
+        return []
+
+    assert repository.head is not None
+    ingestor = GitHistory(
+        "history",
+        repository.path,
+        remember,
+        revision=repository.head,
+        since=repository.since,
+        interval=None,
+    )
+    await take_in(ingestor, None)
+    return commits
+
+
 def odd(git: Git) -> None:
     """Give the repository everything that is odd."""
     git.write("plain", b"a\nb\n")
@@ -95,10 +112,8 @@ def odd(git: Git) -> None:
 
 async def test_every_odd_name_and_change_is_read(git: Git) -> None:
     odd(git)
-    commits = [commit async for commit in (await Repository.open(git.path)).commits()]
-    changes = {
-        change.path: (change.added, change.removed) for commit in commits[::-1] for change in commit.changes
-    }
+    commits = await commits_of(await Repository.open(git.path))
+    changes = {change.path: (change.added, change.removed) for commit in commits for change in commit.changes}
     assert changes == {
         b"plain": (2, 0),
         b"binary": (0, 0),
@@ -112,21 +127,39 @@ async def test_every_odd_name_and_change_is_read(git: Git) -> None:
         b"side": (2, 0),
     }
     assert {len(commit.changes) for commit in commits} == {0, 1, 8}
-    assert {commit.day for commit in commits} == {"2030-01-02", "1970-01-01"}
+    days = {json.loads(event.value).get("day") for commit in commits for event in events_of(commit)}
+    assert days == {None, "2030-01-02", "1970-01-01"}  # None: an entry of the log
     assert len({commit.author for commit in commits}) == 2
 
 
 async def test_the_totals_agree_with_what_was_read(git: Git) -> None:
     odd(git)
     repository = await Repository.open(git.path)
-    commits = [commit async for commit in repository.commits()]
-    changes: list[Change] = [change for commit in commits for change in commit.changes]
+    commits = await commits_of(repository)
+    changes = [change for commit in commits for change in commit.changes]
     assert await repository.totals() == Totals(
         sum(bool(commit.changes) for commit in commits),
         len(changes),
         sum(change.added for change in changes),
         sum(change.removed for change in changes),
     )
+    assert await repository.count() == len(commits)
+
+
+async def test_a_commit_whose_author_line_git_cannot_read_is_an_event_all_the_same(git: Git) -> None:
+    tree = git("write-tree")
+    for number, author in enumerate(("nobody", "A <a@b> 99999999999999999999 +0000")):
+        git.write("raw", f"tree {tree}\nauthor {author}\ncommitter A <a@b> 1 +0000\n\nx\n".encode())
+        head = git("hash-object", "-t", "commit", "-w", "--literally", "raw")
+        git("update-ref", "refs/heads/main", head)
+        [commit] = await commits_of(await Repository.open(git.path))
+        git.write("raw", b"")
+        assert [json.loads(event.value)["commit"] for event in events_of(commit)] == [head], number
+
+
+def test_a_time_that_is_none_is_no_day() -> None:
+    commit = GitCommit("1" * 40, b"A <a@b>", 10**30, (GitChange(b"a", 1, 0),))
+    assert [json.loads(event.value).get("day") for event in events_of(commit)] == [None, "", ""]
 
 
 async def test_since_leaves_out_what_came_before(git: Git) -> None:
@@ -136,6 +169,7 @@ async def test_since_leaves_out_what_came_before(git: Git) -> None:
     git.commit()
     repository = await Repository.open(git.path, first)
     assert await repository.totals() == Totals(1, 1, 1, 0)
+    assert await repository.count() == len(await commits_of(repository)) == 1
     with pytest.raises(GitError, match="nothing names no commit"):
         await Repository.open(git.path, "nothing")
     with pytest.raises(GitError, match="names no commit"):
@@ -157,26 +191,23 @@ def test_readable_names_have_nothing_that_a_terminal_obeys() -> None:
 
 
 def test_a_difference_from_git_is_told() -> None:
-    expected, files = Totals(2, 3, 10, 5), Totals(3, 3, 10, 5)
-    assert difference(expected, expected, files) is None
-    assert "the authors' 1 commits" in (difference(expected, Totals(1, 3, 10, 5), files) or "")
-    assert "the files' 2 commits" in (difference(expected, expected, expected) or "")
-
-
-async def demo(cwd: Path, *arguments: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "eventbox", "demo", *arguments, cwd=cwd, env=ENVIRONMENT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    process._transport.close()  # type: ignore[attr-defined]
-    return process.returncode, output.decode()
+    expected, files, log = Totals(2, 3, 10, 5), Totals(3, 3, 10, 5), LogTotals(4, 3, 10, 5)
+    assert difference(expected, 4, expected, files, log) is None
+    assert "the authors' 1 commits" in (difference(expected, 4, Totals(1, 3, 10, 5), files, log) or "")
+    assert "the files' 2 commits" in (difference(expected, 4, expected, expected, log) or "")
+    assert "the log's 4 entries" in (difference(expected, 5, expected, files, log) or "")
+    assert "the log's 4 entries, 2 changes" in (
+        difference(expected, 4, expected, files, LogTotals(4, 2, 10, 5)) or ""
+    )
 
 
 async def test_the_command_processes_a_history_and_agrees_with_git(git: Git) -> None:
     odd(git)
     code, output = await demo(git.path, "--workers", "3")
     assert output.splitlines()[-1] == "demo: ok: 22 events, totals equal to git's"
+    assert (
+        output.splitlines()[-2] == "The log has 6 entries, one for each commit."
+    )  # a merge and an empty one, too
     assert code == 0
     assert "Ada <ada@example.com>" in output
     assert r"renamed\x0ahere" in output
