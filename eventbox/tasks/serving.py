@@ -163,9 +163,13 @@ class Serving:
         return await self._do_task(self._handlers[path], TaskRequest.of(request.headers, body))
 
     async def _do_task(self, handler: TaskHandler, task: TaskRequest) -> Answer:
+        limit = self._request_limit.total_seconds()
+        by = (
+            asyncio.get_running_loop().time() + limit
+        )  # what it waits for its turn is part of the request's time too
         try:
-            async with self._turns.any_turn(patience_s=self._request_limit.total_seconds() * _PATIENCE):
-                async with asyncio.timeout(self._request_limit.total_seconds()) as timeout:
+            async with self._turns.any_turn(patience_s=limit * _PATIENCE):
+                async with asyncio.timeout_at(by) as timeout:
                     with self._stopping.running(timeout):
                         await handler(task)
         except NoTurnError as error:

@@ -16,7 +16,7 @@ from emulator.tasks import Fault
 from eventbox import Recipient
 from eventbox.tasks import Auth, Task, TaskRequest, Worker
 from eventbox.testing import ManualClock
-from tests.eventbox.support import Recording, emit, outstanding
+from tests.eventbox.support import Recording, Waiting, emit, outstanding
 from tests.eventbox.tasks.worker.house import WAKE, House, logged
 from tests.eventbox.tasks.worker.requesting import call
 
@@ -122,6 +122,29 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_called_again(house
     answered = await call(house.worker.app, "/emails")
 
     assert (answered.status, answered.outcome) == (500, "unavailable")
+
+
+async def test_what_a_task_waits_for_its_turn_is_part_of_its_time() -> None:
+    house, gate, loop = House(concurrency=1), Waiting(), asyncio.get_running_loop()
+    ends: list[float | None] = []
+
+    async def handler(task: TaskRequest) -> None:
+        ends.extend(timeout.when() for _, timeout in house.worker._stopping._running)
+        await gate.wait()
+
+    house.worker.task("/emails", handler)
+    calls = [asyncio.ensure_future(call(house.worker.app, "/emails")) for _ in range(2)]
+    await gate.reached()
+    for _ in range(100):  # until the second one waits
+        await asyncio.sleep(0)
+    came_by = loop.time()
+    for _ in range(100):  # some time passes
+        await asyncio.sleep(0)
+    gate.open()
+    assert [(await one).outcome for one in calls] == ["done", "done"]
+
+    assert len(ends) == 2
+    assert all(end is not None and end <= came_by + 300 for end in ends)
 
 
 @pytest.mark.parametrize(
