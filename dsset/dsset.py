@@ -20,6 +20,7 @@ from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
 from dsset.items import Item, ListedItem, Listing, check_id, check_item, check_moment, check_timeout
+from dsset.listing import listed
 from dsset.retry import Backoff, retry_transient
 from dsset.shared_adds import SharedAdds
 from dsset.wire import Wire
@@ -337,37 +338,12 @@ class DSSet:
         after: tuple[int, str] | None,
         timeout: float,
     ) -> Listing:
-        items: builtins.list[ListedItem] = []
-        size = seen = 0
-        last = passed = None
         now = self._clock.now()
         limit = min(max_items + len(without), _MAX_INT32)
         responses = self._run(documents.microseconds(max(now, due_by or now)), limit, after, timeout)
-        try:
-            async for response in responses:
-                last = response
-                if not response.HasField("document"):
-                    continue
-                seen += 1
-                item = documents.decode(response.document)
-                if item.id in without:
-                    passed = response.document
-                    continue
-                size += len(item.value)
-                if len(items) == max_items or (items and size > max_bytes):
-                    complete = False
-                    break
-                passed = response.document
-                # by the server's time it may not be due yet, where our clock is ahead
-                if item.process_after is None or item.process_after <= documents.moment(response.read_time):
-                    items.append(item)
-            else:
-                complete = seen < limit
-        finally:
-            await responses.aclose()  # type: ignore[attr-defined]
-        assert last is not None, "a query answers with its read time at least"
-        cursor = after if passed is None else documents.cursor(passed)
-        return Listing(tuple(items), documents.moment(last.read_time), complete, cursor)
+        return await listed(
+            responses, limit=limit, max_items=max_items, max_bytes=max_bytes, without=without, after=after
+        )
 
     async def _list_page(
         self, after: tuple[int, str] | None, timeout: float

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
+from dsset.items import check_moment
+from eventbox.batch import Bounds
 from eventbox.recipient import Recipient
 
 _PROCESSOR_METHODS = ("load_state", "prepare_mutation", "fetch_eversion", "save_state")
+
+
+def check_client(client: object) -> None:
+    """google's asynchronous client."""
+    if not isinstance(client, AsyncClient):
+        raise TypeError(
+            f"client must be a google.cloud.firestore.AsyncClient, not {type(client).__name__}"
+            + (" (the synchronous client will not do)" if type(client).__name__ == "Client" else "")
+        )
 
 
 def check_recipient(recipient: object, client: AsyncClient) -> None:
@@ -44,6 +57,12 @@ def check_processor(processor: object) -> None:
         )
 
 
+def check_duration(name: str, duration: object, alternative: str = "") -> None:
+    """A timedelta above 0."""
+    if not isinstance(duration, timedelta) or duration <= timedelta(0):
+        raise ValueError(f"{name} must be a positive timedelta{alternative}, not {duration!r}")
+
+
 def check_positive(name: str, value: object) -> None:
     """An int above 0 that fits 32 bits."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -56,3 +75,11 @@ def check_concurrency(concurrency: object) -> None:
     """One of the two."""
     if concurrency not in ("optimistic", "pessimistic"):
         raise ValueError(f'concurrency must be "optimistic" or "pessimistic", not {concurrency!r}')
+
+
+def checked_bounds(max_events: int, max_bytes: int, as_of: datetime | None = None) -> Bounds:
+    """What a batch may take."""
+    check_positive("max_events", max_events)
+    check_positive("max_bytes", max_bytes)
+    check_moment(as_of, "as_of")
+    return Bounds(max_events, max_bytes, as_of)

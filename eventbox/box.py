@@ -15,18 +15,19 @@ from opentelemetry.trace import TracerProvider
 from dsset import DSSet
 from dsset.clock import Clock, SystemClock
 from dsset.dsset import DEFAULT_MAX_BYTES, TIMEOUT
-from dsset.items import check_moment
 from dsset.server_time import ServerTime
 from dsset.shared_adds import SharedAdds
 from eventbox.arguments import (
+    check_client,
     check_concurrency,
+    check_duration,
     check_positive,
     check_processor,
     check_recipient,
     check_transaction,
+    checked_bounds,
 )
-from eventbox.attempts import Attempts
-from eventbox.batch import Batch, Bounds
+from eventbox.batch import Batch
 from eventbox.drain import Drain, DrainBounds, DrainReport
 from eventbox.emitting import emit_items, emit_with, to_items
 from eventbox.events import Event, NewEvent, Receipt
@@ -80,21 +81,12 @@ class EventBox:
         share_emits: bool = False,
         rng: Random | None = None,
     ) -> None:
-        if not isinstance(client, AsyncClient):
-            raise TypeError(
-                f"client must be a google.cloud.firestore.AsyncClient, not {type(client).__name__}"
-                + (" (the synchronous client will not do)" if type(client).__name__ == "Client" else "")
-            )
-        if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
-            raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
+        check_client(client)
+        check_duration("tombstones_delay", tombstones_delay)
         check_concurrency(concurrency)
         check_positive("quarantine_after", quarantine_after)
-        if quarantine_retention is not None and (
-            not isinstance(quarantine_retention, timedelta) or quarantine_retention <= timedelta(0)
-        ):
-            raise ValueError(
-                f"quarantine_retention must be a positive timedelta or None, not {quarantine_retention!r}"
-            )
+        if quarantine_retention is not None:
+            check_duration("quarantine_retention", quarantine_retention, " or None")
         self._client = client
         self._quarantine_after = quarantine_after
         self._quarantine_retention = quarantine_retention
@@ -175,7 +167,7 @@ class EventBox:
         Cost: as many writes as new events, in 1 RPC for each 500 events or 8 MiB; duplicates as in `emit`.
         """
         self._check_recipient(to)
-        self._check_transaction(transaction)
+        check_transaction(transaction, self._client)
         items = to_items(events, self._rng)
         return await emit_items(
             items, to, self._inbox(to), transaction=transaction, timeout=timeout, telemetry=self._telemetry
@@ -222,7 +214,7 @@ class EventBox:
         batch with nothing to do: 1 round trip, 2 RPCs, 2 reads. Garbage: 1 round trip, 1 RPC, 1 write each. A side
         effect's reads: as they are, in the same transaction.
         """
-        result = await self._batch(recipient, processor).run(_bounds(max_events, max_bytes))
+        result = await self._batch(recipient, processor).run(checked_bounds(max_events, max_bytes))
         return list(result.post_process)
 
     async def drain(
@@ -270,19 +262,14 @@ class EventBox:
         query, 1 listing and 1 write; from the second drain on 2 batches more. Setting it aside: 1 RPC, 2 writes, 1
         delete.
         """
-        bounds = _bounds(max_events, DEFAULT_MAX_BYTES, as_of)
-        if max_batches is not None:
-            check_positive("max_batches", max_batches)
-        check_moment(deadline, "deadline")
-        if stop is not None and not callable(stop):
-            raise TypeError(f"stop must be a function that tells whether to stop, not {type(stop).__name__}")
+        bounds = checked_bounds(max_events, DEFAULT_MAX_BYTES, as_of)
+        drain_bounds = DrainBounds(max_batches, deadline, stop, self._quarantine_after)
         self._batch(recipient, processor)  # checks them before anything is done
         return await Drain(
             lambda: self._batch(recipient, processor),
             bounds,
-            DrainBounds(max_batches, deadline, stop, self._quarantine_after),
+            drain_bounds,
             recipient=recipient,
-            attempts=self._attempts(recipient),
             quarantine=self._quarantine(recipient),
             clock=self._clock,
             rng=self._rng,
@@ -388,14 +375,10 @@ class EventBox:
             telemetry=self._telemetry,
         )
 
-    def _attempts(self, recipient: Recipient) -> Attempts:
-        return Attempts(recipient, clock=self._clock, rng=self._rng)
-
     def _quarantine(self, recipient: Recipient) -> Quarantine:
         return Quarantine(
             recipient,
             self._inbox(recipient),
-            self._attempts(recipient),
             retention=self._quarantine_retention,
             clock=self._clock,
             rng=self._rng,
@@ -414,13 +397,3 @@ class EventBox:
 
     def _check_recipient(self, recipient: object) -> None:
         check_recipient(recipient, self._client)
-
-    def _check_transaction(self, transaction: object) -> None:
-        check_transaction(transaction, self._client)
-
-
-def _bounds(max_events: int, max_bytes: int, as_of: datetime | None = None) -> Bounds:
-    check_positive("max_events", max_events)
-    check_positive("max_bytes", max_bytes)
-    check_moment(as_of, "as_of")
-    return Bounds(max_events, max_bytes, as_of)

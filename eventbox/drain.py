@@ -17,7 +17,8 @@ from random import Random
 from typing import Any
 
 from dsset.clock import Clock
-from eventbox.attempts import Attempts
+from dsset.items import check_moment
+from eventbox.arguments import check_positive
 from eventbox.batch import Batch, BatchResult, Bounds
 from eventbox.errors import ContentionError
 from eventbox.events import Event
@@ -57,12 +58,21 @@ class DrainReport:
 
 @dataclass(frozen=True, slots=True)
 class DrainBounds:
-    """Where a drain ends, and how often an event may fail."""
+    """Where a drain ends, and how often an event may fail; TypeError or ValueError where that cannot be."""
 
     max_batches: int | None
     deadline: datetime | None
     stop: Callable[[], bool] | None
     quarantine_after: int
+
+    def __post_init__(self) -> None:
+        if self.max_batches is not None:
+            check_positive("max_batches", self.max_batches)
+        check_moment(self.deadline, "deadline")
+        if self.stop is not None and not callable(self.stop):
+            raise TypeError(
+                f"stop must be a function that tells whether to stop, not {type(self.stop).__name__}"
+            )
 
 
 class _UnresolvedError(Exception):
@@ -83,7 +93,6 @@ class Drain:
         bounds: DrainBounds,
         *,
         recipient: Recipient,
-        attempts: Attempts,
         quarantine: Quarantine,
         clock: Clock,
         rng: Random,
@@ -93,7 +102,7 @@ class Drain:
         self._batch_bounds = batch_bounds
         self._bounds = bounds
         self._recipient = recipient
-        self._attempts = attempts
+        self._attempts = quarantine.attempts
         self._quarantine = quarantine
         self._clock = clock
         self._rng = rng

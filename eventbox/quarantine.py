@@ -50,13 +50,15 @@ _EXISTS = protos.Precondition(exists=True)
 
 
 class Quarantine:
-    """The quarantine of one recipient. `retention`: how long an event stays in it; None: for ever."""
+    """The quarantine of one recipient, and the attempts of its events that are not in it yet.
+
+    `retention`: how long an event stays in it; None: for ever.
+    """
 
     def __init__(
         self,
         recipient: Recipient,
         inbox: DSSet,
-        attempts: Attempts,
         *,
         retention: timedelta | None,
         clock: Clock,
@@ -66,7 +68,7 @@ class Quarantine:
     ) -> None:
         self._recipient = recipient
         self._inbox = inbox
-        self._attempts = attempts
+        self.attempts = Attempts(recipient, clock=clock, rng=rng)
         self._client = recipient.ref._client
         self._parent: str = recipient.ref._document_path
         self._retention = retention
@@ -97,7 +99,7 @@ class Quarantine:
             transaction._staging.add(
                 quarantined_event.encode(self._name(event.id), failure, attempts, expire_at)
             )
-            transaction._staging.add(protos.Write(delete=self._attempts.document_name(event)))
+            transaction._staging.add(protos.Write(delete=self.attempts.document_name(event)))
 
             async def resolve() -> Outcome:
                 told = await ask_tombstones(self._inbox, failure.listing, [event.id], token)
@@ -167,7 +169,7 @@ class Quarantine:
                     self._inbox.restoring(item, state),
                     _delete_write(document.name, protos.Precondition(update_time=document.update_time)),
                     protos.Write(
-                        delete=self._attempts.document_name(quarantined_event.decode(document).event)
+                        delete=self.attempts.document_name(quarantined_event.decode(document).event)
                     ),
                 ]
             if not writes:

@@ -8,6 +8,7 @@ from datetime import datetime
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset.adding import MAX_BYTES, MAX_WRITES
+from eventbox.arguments import check_transaction
 from eventbox.box import EventBox
 from eventbox.errors import EmitError
 from eventbox.events import NewEvent, Receipt
@@ -40,7 +41,7 @@ class Appender:
     async def append(self, entries: Iterable[NewLogEntry], transaction: AsyncTransaction | None) -> None:
         """Append the entries, in a transaction if there is one. See `EventLog.append_many`."""
         checked = [check_entry(entry) for entry in entries]
-        self._box._check_transaction(transaction)
+        check_transaction(transaction, self._box.client)
         stored = [entry for entry in checked if entry.persistence is not EventPersistence.TRANSIENT]
         if len(stored) < len(checked) and not (transaction is None or isinstance(transaction, Transaction)):
             raise TypeError(

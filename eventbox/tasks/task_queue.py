@@ -18,6 +18,7 @@ from dsset.items import check_moment, check_timeout
 from dsset.protos import wrap_write
 from dsset.retry import Backoff, is_transient, retry_transient
 from dsset.wire import Wire
+from eventbox.arguments import check_transaction
 from eventbox.box import EventBox
 from eventbox.events import NewEvent, Receipt
 from eventbox.recipient import Recipient
@@ -165,7 +166,7 @@ class TaskQueue:
         `eta` is more than 30 days ahead: 1 write, and when it is due to be placed what a sweep costs.
         """
         proto = self._target.task(check_task(task, transactional=transaction is not None))
-        self._box._check_transaction(transaction)
+        check_transaction(transaction, self._box.client)
         check_timeout(timeout)
         if transaction is None:
             now = self._now()
