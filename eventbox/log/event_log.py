@@ -14,7 +14,7 @@ from eventbox.log.appending import Appender
 from eventbox.log.arguments import check_count, check_duration, check_id_age, check_position
 from eventbox.log.cursor import CursorDocument, check_follower
 from eventbox.log.entry import EventPersistence, LogEntry, Module, NewLogEntry
-from eventbox.log.following import MAX_BATCH, CaughtUp, Follower, Handler, tail, watching
+from eventbox.log.following import MAX_BATCH, CaughtUp, Follower, Handler, tail
 from eventbox.log.in_process import InProcess
 from eventbox.log.log_event import LogEvent, to_entry
 from eventbox.log.ordering import Ordering
@@ -24,6 +24,7 @@ from eventbox.log.sender import Sender
 from eventbox.log.track import PERSISTENT, TRIMABLE, Track
 from eventbox.log.transient import TransientEntries
 from eventbox.log.trimming import trim
+from eventbox.log.watching import watching
 from eventbox.recipient import Recipient
 
 MONITORING_STRING = "eventbox.log"

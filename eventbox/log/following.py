@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol, TypeAlias
 
@@ -17,12 +15,12 @@ from dsset.retry import Backoff, is_transient
 from eventbox.box import EventBox
 from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, UnknownOutcomeError
-from eventbox.listening import listen
 from eventbox.log.cursor import Cursor, CursorDocument
 from eventbox.log.entry import LogEntry
 from eventbox.log.errors import TrimmedError
 from eventbox.log.reading import Reader
 from eventbox.log.track import Track
+from eventbox.log.watching import watching
 from eventbox.transaction import Transaction
 
 _log = logging.getLogger("eventbox.log")
@@ -200,48 +198,6 @@ class CaughtUp:
         if self._next <= position:
             self._next = await self._reader.next_id()
         return self._next if self._next > position else None
-
-
-class Watch:
-    """Goes on for ever: a listener on the log's document tells when entries have been added."""
-
-    def __init__(self, box: EventBox, ref: AsyncDocumentReference, track: Track) -> None:
-        self._ref = ref
-        self._field = track.next_id
-        self._next = 0
-        self._changed = asyncio.Event()
-        self._snapshots = listen(ref, clock=box._clock)
-        self._listening = asyncio.create_task(self._listen())
-        self._listening.add_done_callback(lambda _: self._changed.set())
-
-    async def beyond(self, position: int) -> int | None:
-        while self._next <= position:
-            if self._listening.done():
-                self._listening.result()
-            self._changed.clear()
-            await self._changed.wait()
-        return self._next
-
-    async def _listen(self) -> None:
-        async with aclosing(self._snapshots) as snapshots:
-            async for snapshot in snapshots:
-                for document in snapshot.documents.values():
-                    self._next = max(self._next, (document.to_dict() or {}).get(self._field, 0))
-                self._changed.set()
-
-    async def aclose(self) -> None:
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
-
-
-@asynccontextmanager
-async def watching(box: EventBox, ref: AsyncDocumentReference, track: Track) -> AsyncIterator[Watch]:
-    """A `Watch`, for as long as it is needed."""
-    watch = Watch(box, ref, track)
-    try:
-        yield watch
-    finally:
-        await watch.aclose()
 
 
 async def tail(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 async def test_following_reads_less_than_a_tenth_of_the_plain_way() -> None:
     async with pinned_emulator() as process:
         client = connect(process.address)
-        figures = await runs.following(client, process, 0, 1, 1_000)
+        figures = await runs.following(client, process, 0, 1, 500)
         assert figures["reads_per_1000"] * 10 <= figures["plain_reads_per_1000"]
         assert figures["followed_per_s"] > 0
         assert (await runs.ordering(client, process, 0, 1))["ordering_rpcs_per_1000"] == 3

@@ -313,6 +313,30 @@ async def test_a_cursor_that_is_moved_while_its_follower_works_wins(
     assert recording.payloads == ["a", "e", "f"]
 
 
+async def test_followers_that_share_a_listener_end_apart(local_log: EventLog, emulator: Emulator) -> None:
+    first, second, third = Recording(), Recording(), Recording()
+    one = asyncio.create_task(local_log.handle_events("one", first))
+    other = asyncio.create_task(local_log.handle_trimable_events("other", second))
+    try:
+        await append_and_order(local_log, "a")
+        await asyncio.gather(first.reached(1), second.reached(1))
+        one.cancel()
+        await asyncio.gather(one, return_exceptions=True)
+        await append_and_order(local_log, "b")
+        await second.reached(2)
+    finally:
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+    assert not emulator._service._watchers._by_path
+    again = asyncio.create_task(local_log.handle_events("one", third))
+    try:
+        await third.reached(1)
+    finally:
+        again.cancel()
+        await asyncio.gather(again, return_exceptions=True)
+    assert (first.payloads, second.payloads, third.payloads) == (["a"], ["a", "b"], ["b"])
+
+
 async def test_a_hundred_followers_do_not_slow_the_ordering(local_log: EventLog, emulator: Emulator) -> None:
     recordings = [Recording() for _ in range(100)]
     following = [
@@ -324,6 +348,8 @@ async def test_a_hundred_followers_do_not_slow_the_ordering(local_log: EventLog,
         for recording in recordings:
             await recording.reached(1)
         await append(local_log, "b")
+        # a connection bears a hundred streams or so: one is for all of them
+        assert emulator.counts.rpcs["Listen"] == 1
         emulator.counts.reset()
         assert await local_log.order() == 1
         # what the step itself costs is the same with followers and without

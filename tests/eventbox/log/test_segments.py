@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 
 from eventbox.log import segments
-from eventbox.log.segments import FILL_BYTES, LARGEST_BYTES, Tail
+from eventbox.log.segments import FILL_BYTES, FULL_BYTES, LARGEST_BYTES, Tail
 
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 70_000), st.integers(0, 900_534))
 
@@ -30,8 +30,23 @@ def test_segments_hold_every_entry_once_in_order_and_all_but_the_last_are_filled
     used = [sum(held.values()) + 32 * len(held) for held in laid_out.values()]
     assert all(size >= FILL_BYTES for size in used[:-1])
     assert all(size <= LARGEST_BYTES for size in used)
+    before_last = [sum(list(held.values())[:-1]) + 32 * (len(held) - 1) for held in laid_out.values()]
+    assert all(
+        size <= FULL_BYTES or before < FILL_BYTES for size, before in zip(used, before_last, strict=True)
+    )
     if used:
         assert used[-1] == tail.size
+
+
+def test_what_is_ordered_at_once_fills_a_segment_up_to_its_bound() -> None:
+    _, extensions = segments.extend(Tail(0, 0, 0), [bytes(10_000)] * 120)
+    assert [len(extension.entries) for extension in extensions] == [52, 52, 16]
+
+
+def test_a_segment_that_has_just_what_fills_it_is_left_alone() -> None:
+    for size, segment in ((FILL_BYTES - 1, 3), (FILL_BYTES, 7)):
+        _, extensions = segments.extend(Tail(7, 3, size), [b"x"])
+        assert [extension.segment for extension in extensions] == [segment]
 
 
 def test_a_step_without_entries_changes_nothing() -> None:

@@ -44,6 +44,18 @@ async def test_an_entry_goes_only_if_it_is_both_far_behind_and_old(
     assert await local_log.trim() == 0
 
 
+async def test_a_clock_that_is_ahead_makes_no_entry_old(
+    emulator: Emulator, local_log: EventLog, clock: ManualClock
+) -> None:
+    await append_and_order(local_log, "a")
+    client = emulator.client()
+    ahead = EventBox(client, clock=ManualClock(clock.now() + timedelta(days=30)))
+    theirs = EventLog(ahead, client.document("logs/main"))
+    assert await theirs.trim(min_id_age=0, min_age=timedelta(days=14)) == 0
+    clock.advance(timedelta(days=14))
+    assert await theirs.trim(min_id_age=0, min_age=timedelta(days=14)) == 1
+
+
 async def test_the_persistent_log_is_never_trimmed(log: EventLog) -> None:
     await append_and_order(log, *map(str, range(10)))
     assert await log.trim(min_id_age=0, min_age=AT_ONCE) == 10
