@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
-import inspect
 import json
 import os
 import sys
@@ -96,8 +96,12 @@ def _key(item: KVItem) -> bytes:
 
 
 def _where(listen: ListenFunc) -> str:
-    named = listen if hasattr(listen, "__qualname__") else type(listen)
-    return f"{inspect.getmodule(named).__name__}:{named.__qualname__}"  # type: ignore[union-attr]
+    named: Any = listen
+    while isinstance(named, functools.partial):
+        named = named.func
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _shown(value: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random, SystemRandom
@@ -207,11 +206,8 @@ class DistributedLock:
         assert self._guarded is not None
         (task, cancelling), self._guarded = self._guarded, None
         lost = self.lost.is_set()
-        if lost and task.uncancel() <= cancelling and kind is None:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(
-                    0
-                )  # our cancellation has not reached the body, which ended at that moment
+        if lost:  # by then our cancellation has reached the body, whatever that made of it
+            task.uncancel()
         await self.unlock()
         if lost and (kind is None or (kind is asyncio.CancelledError and task.cancelling() <= cancelling)):
             raise LockLostError(

@@ -49,13 +49,14 @@ async def kill(process: asyncio.subprocess.Process) -> None:
     process._transport.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 async def test_the_balances_are_the_chains(tmp_path: Path, chain_module: Any) -> None:
     path, rng, chain = tmp_path / "chain.json", Random(1), chain_module.Chain(seed=7)
     async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
         store = EventStore(client.document("sources/deposits"))
         processes = [await start(emulator.address, path) for _ in range(2)]
         try:
-            for _ in range(4):
+            for _ in range(3):
                 known = len(await store.get_events())
                 for _ in range(12):
                     chain.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -275,7 +276,10 @@ async def test_registered_ones_are_run_by_default_and_none_is_no_work(
 
 async def test_the_command_lists_them_and_what_they_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     register_listener("Deposits", nothing)
-    register_listener("other", nothing)
+    register_listener("other", functools.partial(nothing))
+    made: dict[str, Any] = {"__name__": "made.by.code"}
+    exec("async def listen(service, store): ...", made)  # of no module that could be found
+    register_listener("made", made["listen"])
     async with EmulatorProcess() as process, connect(process.address, "demo") as client:
         store = EventStore(client.document("sources/1"))
         await ListenerStore(store, "deposits").set(b"place", b"\0\1")
@@ -288,6 +292,8 @@ async def test_the_command_lists_them_and_what_they_keep(monkeypatch: pytest.Mon
         shown = await asyncio.to_thread(invoke, "--store", "sources/1")
         assert shown.exit_code == 0, shown.output
         assert "deposits  (tests.eventbox.sources.test_listeners:nothing)" in shown.output
+        assert "other  (tests.eventbox.sources.test_listeners:nothing)" in shown.output
+        assert "made  (made.by.code:listen)" in shown.output
         assert "place = 0x0001  (2 bytes, " in shown.output
         assert "name = " + "x" * 60 + "...  (100 bytes" in shown.output
         assert "keeps nothing yet" in shown.output

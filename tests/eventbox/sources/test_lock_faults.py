@@ -13,7 +13,7 @@ from google.cloud.firestore import AsyncClient
 from emulator.firestore import Emulator, Fault
 from eventbox.sources import DistributedLock
 from eventbox.testing import ManualClock
-from tests.advancing import while_advancing
+from tests.advancing import sent, while_advancing
 from tests.eventbox.sources.locks import HEARTBEAT, LEASE, crash, make, settle
 
 
@@ -55,6 +55,43 @@ async def test_a_stale_holder_is_told_before_another_takes_it(
     assert not emulator.counts.rpcs
     assert other.held
     await asyncio.wait_for(other.unlock(), 5)
+
+
+async def test_an_answer_that_is_seen_after_the_lease_has_ended_gives_no_lock(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    own = ManualClock()
+    lock = make(local_client, own)
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=1)))
+    taking = asyncio.create_task(lock.lock())
+    await sent(emulator, "Commit")
+    await settle()
+    own.advance(LEASE)  # the process stands still, with the answer under way
+    clock.advance(timedelta(seconds=1))
+    await settle()
+    assert not taking.done()
+    clock.advance(LEASE)
+    own.advance(LEASE)
+    await asyncio.wait_for(taking, 5)
+    assert lock.held
+    await lock.unlock()
+
+
+async def test_a_lock_that_was_lost_is_taken_again_and_not_lost_any_more(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    lock = make(local_client, clock)
+    await lock.lock()
+    token = lock.token
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", times=1_000))
+    await while_advancing(clock, lock.lost.wait())
+    emulator.faults.clear()
+    assert lock.token == token
+    await while_advancing(clock, lock.lock())  # never unlocked in between
+    assert lock.held
+    assert not lock.lost.is_set()
+    assert lock.token > token
+    await lock.unlock()
 
 
 async def test_one_that_another_took_is_lost_at_the_next_heartbeat(

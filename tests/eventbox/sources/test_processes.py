@@ -128,12 +128,12 @@ async def test_two_that_stand_still_in_turn_commit_every_block_once() -> None:
         await all_taken_in_once(emulator.address)
 
 
-async def kill_in_turn(address: str, mode: str, rng: Random) -> None:
-    """Run two of them until one has finished, and kill and start one five times meanwhile, the working one mostly."""
+async def kill_in_turn(address: str, mode: str, rng: Random, *, kills: int = 5) -> None:
+    """Run two of them until one has finished, and kill and start one so often meanwhile, the working one mostly."""
     workers = [Worker(), Worker()]
     for worker in workers:
         await worker.start(address, mode)
-    for _ in range(5):
+    for _ in range(kills):
         await one_of(*(worker.until("committed", worker.count("committed")) for worker in workers))
         await asyncio.sleep(rng.uniform(0, 0.05))
         victim = max(workers, key=Worker.token) if rng.random() < 0.8 else rng.choice(workers)
@@ -159,7 +159,7 @@ async def test_killed_at_any_moment_they_take_in_every_block_once(seed: int) -> 
 
 async def test_a_listener_goes_on_elsewhere_when_its_process_is_killed() -> None:
     async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
-        await kill_in_turn(emulator.address, "listen", Random(3))
+        await kill_in_turn(emulator.address, "listen", Random(3), kills=3)
         events = await EventStore(client.document("sources/1")).get_events()
         assert [int(event.data) for event in events] == list(range(1, BLOCKS + 1))
 
@@ -185,7 +185,7 @@ def make_history(path: Path) -> list[str]:
 async def test_a_git_history_is_taken_in_once_while_its_processes_are_killed(tmp_path: Path) -> None:
     commits = make_history(tmp_path)
     async with EmulatorProcess() as emulator, connect(emulator.address, PROJECT) as client:
-        await kill_in_turn(emulator.address, f"git:{tmp_path}", Random(4))
+        await kill_in_turn(emulator.address, f"git:{tmp_path}", Random(4), kills=3)
         events = await EventBox(client).list_events(recipient(client))
         assert sorted(event.value.decode() for event in events) == sorted(commits)
 
