@@ -21,6 +21,9 @@ MAX_AGE = timedelta(seconds=270)
 MAX_IDLE = timedelta(seconds=60)
 """Production's limits, by Firestore's documentation."""
 
+_MAX_AGE_US = MAX_AGE // timedelta(microseconds=1)
+_MAX_IDLE_US = MAX_IDLE // timedelta(microseconds=1)
+
 _REMEMBERED = 10_000
 """How many finished transactions are told apart from unknown ones."""
 
@@ -42,8 +45,8 @@ class Transaction:
     owner: Owner
     pessimistic: bool
     read_only: bool
-    began: float
-    used: float
+    began_us: int
+    used_us: int
     snapshot_us: int | None = None
     read: set[str] = field(default_factory=set)
     queries: list[Query] = field(default_factory=list)
@@ -60,12 +63,12 @@ class TransactionManager:
         self._active: dict[bytes, Transaction] = {}
         self._ages: dict[bytes, int] = {}  # of all that are remembered, for those who try again
         self._next_age = 0
-        self._soonest = 0.0  # nothing expires before this: using a transaction only puts it off
+        self._soonest_us = 0  # nothing expires before this: using a transaction only puts it off
 
     def begin(self, database: str, options: Any) -> Transaction:
         """A new transaction; INVALID_ARGUMENT for options that contradict themselves."""
         self.expire()
-        now = self._clock.monotonic()
+        now_us = self._now_us()
         mode = options.WhichOneof("mode")
         read_only = mode == "read_only"
         retried = options.read_write.retry_transaction if mode == "read_write" else b""
@@ -79,13 +82,13 @@ class TransactionManager:
             owner=Owner(self._next_age if age is None else age, exclusive=age is not None),
             pessimistic=pessimistic and not read_only,
             read_only=read_only,
-            began=now,
-            used=now,
+            began_us=now_us,
+            used_us=now_us,
         )
         if read_only and options.read_only.HasField("read_time"):
             transaction.snapshot_us = microseconds(options.read_only.read_time)
-        self._soonest = (
-            min(self._soonest, self._expires(transaction)) if self._active else self._expires(transaction)
+        self._soonest_us = (
+            min(self._soonest_us, self._expires(transaction)) if self._active else self._expires(transaction)
         )
         self._active[transaction.id] = transaction
         self._ages[transaction.id] = transaction.owner.age or 0
@@ -111,7 +114,7 @@ class TransactionManager:
             raise aborted()
         if transaction.id not in self._active:
             raise Status(StatusCode.INVALID_ARGUMENT, _GONE)
-        transaction.used = self._clock.monotonic()
+        transaction.used_us = self._now_us()
 
     def rollback(self, transaction_id: bytes, database: str) -> None:
         """End a transaction without a commit; one that has ended already is no error, an unknown one is."""
@@ -128,21 +131,21 @@ class TransactionManager:
 
     def expire(self) -> None:
         """End the transactions that are too old or were idle for too long."""
-        now = self._clock.monotonic()
-        if not self._active or now < self._soonest:
+        now_us = self._now_us()
+        if not self._active or now_us < self._soonest_us:
             return  # each RPC asks: it must not cost more where many transactions are under way
-        for transaction in [one for one in self._active.values() if self._expires(one) <= now]:
+        for transaction in [one for one in self._active.values() if self._expires(one) <= now_us]:
             del self._active[transaction.id]
             self._locks.abort(transaction.owner)
         # who waits is not idle, but may be as soon as the wait is over
-        idle = now + MAX_IDLE.total_seconds()
-        self._soonest = min(idle, min(map(self._expires, self._active.values()), default=idle))
+        idle = now_us + _MAX_IDLE_US
+        self._soonest_us = min(idle, min(map(self._expires, self._active.values()), default=idle))
 
     def next_expiry(self) -> timedelta | None:
         """How long until it is worth calling `expire`: not after the next one expires; None where there is none."""
         if not self._active:
             return None
-        return timedelta(seconds=max(0.0, self._soonest - self._clock.monotonic()))
+        return timedelta(microseconds=max(0, self._soonest_us - self._now_us()))
 
     def clear(self, database: str | None = None) -> None:
         """End all transactions."""
@@ -155,11 +158,15 @@ class TransactionManager:
         """An ID for a document that was created without one."""
         return self._rng.randbytes(10).hex()
 
-    def _expires(self, transaction: Transaction) -> float:
-        oldest = transaction.began + MAX_AGE.total_seconds()
+    def _now_us(self) -> int:
+        """The clock's monotonic time in whole microseconds: sums of floats drift, and waits would end too early."""
+        return round(self._clock.monotonic() * 1e6)
+
+    def _expires(self, transaction: Transaction) -> int:
+        oldest = transaction.began_us + _MAX_AGE_US
         if self._locks.waits(transaction.owner):  # that is not idle
             return oldest
-        return min(oldest, transaction.used + MAX_IDLE.total_seconds())
+        return min(oldest, transaction.used_us + _MAX_IDLE_US)
 
 
 def aborted() -> Status:

@@ -30,6 +30,21 @@ async def test_an_idle_transaction_expires_and_blocks_nobody_any_longer(
         await session.commit(("a/2", 1))
 
 
+@pytest.mark.parametrize("micros", [1, 51_959_842, 20_379_229, 123_456_789])
+async def test_who_waits_for_an_expiry_waits_once_on_a_clock_that_stands_still(
+    local_client: AsyncClient, clock: ManualClock, micros: int
+) -> None:
+    clock.advance(timedelta(microseconds=micros))  # of which 60 seconds later is no exact float
+    session = await Session(local_client, PESSIMISTIC).begin()
+    await session.get("a/1")
+    writing = asyncio.create_task(local_client.document("a/1").set({"n": 1}, retry=None, timeout=200.0))
+    await settle()
+    clock.advance(timedelta(seconds=60))
+    await settle()
+    assert writing.done()
+    await writing
+
+
 async def test_a_transaction_that_is_used_lives_for_270_seconds(
     local_client: AsyncClient, clock: ManualClock
 ) -> None:
