@@ -8,7 +8,7 @@ SETUP = $(VENV)/.set-up
 NODE_TESTS = tests/node
 NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test test-fast test-node setup-node lint types check format clean
+.PHONY: help demo test test-fast test-node setup-node simulate lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test       run the tests, with coverage"
 	@echo "make test-fast  the same tests but for the slowest, without coverage: in about a third of the time"
 	@echo "make test-node  test the emulator with Google's JavaScript clients (Node.js 20.11 or later)"
+	@echo "make simulate   attack the promises: SEEDS=1000 histories with faults, from START (any by default)"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"
@@ -55,6 +56,9 @@ setup-node: $(NODE_SETUP)
 
 test-node: $(SETUP) $(NODE_SETUP)
 	@cd $(NODE_TESTS) && PYTHON="$(abspath $(RUN))" npm test --silent
+
+simulate: $(SETUP)
+	@$(RUN) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
 lint: $(SETUP)
 	@$(RUN) -m ruff check .

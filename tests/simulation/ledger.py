@@ -1,0 +1,40 @@
+"""What the simulated application was told, kept outside of all processes: what the judge compares with the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+Key = tuple[str, str]
+"""A recipient's path and an event's ID."""
+
+
+@dataclass
+class Emission:
+    """All that is known of the emits of one event."""
+
+    kind: str
+    amount: int = 0
+    marker: str | None = None  # what the same transaction writes
+    added: int = 0  # so many emits said that they have added it
+    accepted: bool = False  # an emit has returned
+
+
+@dataclass
+class Ledger:
+    """All of it.
+
+    Attributes:
+        emissions: of producers; events that side effects emit follow from these.
+        refused: batches whose error said that nothing happened.
+        done: batches that returned callbacks.
+        post_processed: how often each callback was run.
+    """
+
+    emissions: dict[Key, Emission] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    post_processed: Counter[str] = field(default_factory=Counter)
+    batches: int = 0
+    committed: int = 0
+    contended: int = 0

@@ -1,0 +1,292 @@
+"""The network between the processes and the services: it delays, loses, repeats and cuts, as the seed says.
+
+Each RPC travels: the request arrives after a latency, is carried out whatever has become of its sender, and the answer
+travels back. A process that dies neither sends nor hears any more; what it has sent goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from grpc import StatusCode
+
+from emulator.driver import Rest
+from emulator.front import Front
+from emulator.status import Status
+from tests.simulation.history import History
+from tests.simulation.process import Process
+
+Observe = Callable[[str, Any, Any], None]
+"""Called with each RPC that was carried out: name, request, response."""
+
+_WRITES = frozenset({"Commit", "BatchWrite", "CreateTask", "DeleteTask"})
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How likely each fault is, for each RPC; latencies are in seconds."""
+
+    latency: float = 0.01
+    slow: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
+    late: float = 0.0
+    twice: float = 0.0
+    cut: float = 0.0
+    silent: float = 0.0  # of the lost answers, how many are noticed by nothing but the timeout
+    death: float = 0.0  # of the sender: before it has sent, or before it hears the answer
+    storm: float = 0.0  # how likely a write is aborted while a storm lasts
+    longest: float = 30.0  # by which a late request comes
+
+    @classmethod
+    def draw(cls, rng: Random) -> Weather:
+        """Some kinds of faults, each more or less often: histories of few kinds go deeper than those of all."""
+
+        def some(most: float) -> float:
+            return rng.choice((0.0, 0.0, most / 4, most))
+
+        return cls(
+            latency=rng.choice((0.001, 0.01, 0.05)),
+            slow=some(0.05),
+            before=some(0.1),
+            after=some(0.15),
+            late=some(0.1),
+            twice=some(0.08),
+            cut=some(0.05),
+            silent=rng.choice((0.0, 0.3)),
+            death=some(0.03),
+            storm=some(0.6),
+            longest=rng.choice((1.0, 10.0, 40.0)),
+        )
+
+
+CALM = Weather()
+
+
+class Network:
+    """Between all processes and one service."""
+
+    def __init__(
+        self, inner: Front, rng: Random, history: History, weather: Weather, observe: Observe
+    ) -> None:
+        self.inner = inner
+        self.rng = rng
+        self.history = history
+        self.weather = weather
+        self.observe = observe
+        self.stormy = False
+        self.over = False
+        """Nothing is sent any more."""
+
+    def front(self, process: Process) -> Front:
+        """What a process's clients speak to."""
+        return _ProcessFront(self, process)
+
+    def latency(self) -> float:
+        """How long something travels."""
+        latency = self.rng.expovariate(1.0) * self.weather.latency
+        if self.weather.slow and self.rng.random() < self.weather.slow:
+            latency += self.rng.uniform(0.5, 8.0)
+        return latency
+
+
+class _ProcessFront(Front):
+    def __init__(self, network: Network, process: Process) -> None:
+        self.service = network.inner.service
+        self.rpcs = network.inner.rpcs
+        self._network = network
+        self._process = process
+
+    def begin_unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
+        return self._send(rpc, request, timeout, self._network.inner.begin_unary)
+
+    def begin_stream(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
+        return self._send(rpc, request, timeout, self._network.inner.begin_stream)
+
+    def begin_bidi(self, rpc: str, timeout: float | None = None) -> Any:
+        return self._network.inner.begin_bidi(rpc, timeout)
+
+    def _send(
+        self, rpc: str, request: Any, timeout: float | None, begin: Callable[[str, Any, float | None], Any]
+    ) -> Any:
+        if self._network.over:
+            raise Status(StatusCode.PERMISSION_DENIED, "the simulation is over")
+        if self._process.dead:  # it has died a moment ago, in the middle of this step
+            return Rest(_forever(), _nothing)
+        journey = _Journey(self._network, self._process, rpc, request, begin)
+        return Rest(journey.wait(timeout), _nothing)
+
+
+class _Journey:
+    """One RPC, there and back."""
+
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        rpc: str,
+        request: Any,
+        begin: Callable[[str, Any, float | None], Any],
+    ) -> None:
+        self._network = network
+        self._process = process
+        self._rpc = rpc
+        self._request = request
+        self._begin = begin
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[Any] = self._loop.create_future()
+        self._cancelled = False
+        history = network.history
+        history.rpcs += 1
+        self._number = history.rpcs
+        history.add(process.name, f"> {rpc} #{self._number}", request.SerializeToString(deterministic=True))
+        self._depart()
+
+    def _depart(self) -> None:
+        network, weather, rng = self._network, self._network.weather, self._network.rng
+        arrives = network.latency()
+        if weather.death and self._process.mortal and rng.random() < weather.death:
+            if rng.random() < 0.3:  # it dies before the request has left
+                self._note("dies before it is sent")
+                self._process.die()
+                return
+            self._later(arrives, self._arrive, "dead")
+            return
+        draw = rng.random()
+        for kind in ("before", "after", "late", "twice", "cut"):
+            share = getattr(weather, kind)
+            if draw < share:
+                break
+            draw -= share
+        else:
+            kind = ""
+        if network.stormy and self._rpc in ("Commit", "BatchWrite") and rng.random() < weather.storm:
+            kind = "aborted"
+        if kind == "late":
+            self._later(rng.uniform(0.0, weather.longest), self._arrive, "late")
+            self._later(arrives + network.latency(), self._lose, "late")
+        elif kind == "twice":
+            self._later(arrives, self._arrive, "")
+            self._later(arrives + rng.uniform(0.0, weather.longest), self._arrive, "again")
+        elif kind in ("before", "aborted"):
+            self._later(arrives + network.latency(), self._lose, kind)
+        else:
+            self._later(arrives, self._arrive, kind)
+
+    def _later(self, delay: float, callback: Callable[..., None], *args: Any) -> None:
+        """In the services' context: whatever becomes of the sender, this goes on."""
+        self._loop.call_later(delay, callback, *args, context=Context())
+
+    def _arrive(self, kind: str) -> None:
+        if self._cancelled and kind != "again":
+            return
+        try:
+            outcome = self._begin(self._rpc, self._request, None)
+        except Status as status:
+            self._answered(kind, None, status)
+            return
+        if isinstance(outcome, Rest):
+            self._loop.create_task(self._carry_out(kind, outcome), context=Context())
+        else:
+            self._answered(kind, outcome, None)
+
+    async def _carry_out(self, kind: str, rest: Rest[Any]) -> None:
+        try:
+            outcome = await rest
+        except Status as status:
+            self._answered(kind, None, status)
+        else:
+            self._answered(kind, outcome, None)
+
+    def _answered(self, kind: str, outcome: Any, status: Status | None) -> None:
+        """It was carried out, or refused: the answer travels back."""
+        network = self._network
+        if status is None:
+            if isinstance(outcome, Iterator):
+                outcome = list(outcome)
+            network.observe(self._rpc, self._request, outcome)
+            self._note(f"done {kind}")
+        else:
+            self._note(f"refused {status.code.name} {kind}")
+        if kind == "dead":
+            if not self._process.dead:
+                self._note("its sender dies before it hears")
+                self._process.die()
+            return
+        if kind in ("late", "again"):
+            return
+        if kind == "after":
+            self._later(network.latency(), self._lose, kind)
+        elif kind == "cut" and isinstance(outcome, list):
+            self._later(
+                network.latency(), self._deliver, _cut(outcome, network.rng.randrange(len(outcome) + 1))
+            )
+        else:
+            answer = status or (iter(outcome) if isinstance(outcome, list) else outcome)
+            self._later(network.latency(), self._deliver, answer)
+
+    def _lose(self, kind: str) -> None:
+        rng = self._network.rng
+        if kind != "aborted" and self._network.weather.silent and rng.random() < self._network.weather.silent:
+            return
+        if kind == "aborted":
+            code = StatusCode.ABORTED
+        else:
+            code = rng.choice((StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN))
+        self._note(f"fails with {code.name} ({kind})")
+        self._deliver(Status(code, f"simulated: {kind}"))
+
+    def _deliver(self, answer: Any) -> None:
+        if not self._answer.done():
+            self._answer.set_result(answer)
+
+    async def wait(self, timeout: float | None) -> Any:
+        """The answer, in the sender."""
+        timer = None
+        if timeout is not None:
+            timer = self._loop.call_later(timeout, self._expire)
+        try:
+            answer = await self._answer
+        except asyncio.CancelledError:
+            # the cancellation may arrive before the request is carried out, or not at all
+            self._cancelled = self._network.rng.random() < 0.5
+            self._note("cancelled")
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if isinstance(answer, Status):
+            raise answer
+        return answer
+
+    def _expire(self) -> None:
+        self._note("times out")
+        self._deliver(Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def _note(self, what: str) -> None:
+        self._network.history.add(self._process.name, f"  {self._rpc} #{self._number} {what}")
+
+
+def _cut(responses: list[Any], after: int) -> Any:
+    status = Status(StatusCode.UNAVAILABLE, "simulated: cut")
+    if not after:
+        return status
+
+    def stream() -> Iterator[Any]:
+        yield from responses[:after]
+        raise status
+
+    return stream()
+
+
+async def _forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def _nothing() -> None:
+    """Nothing is held that would have to be given up."""
