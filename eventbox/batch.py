@@ -16,6 +16,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 
 from dsset import DSSet, Listing
 from dsset.clock import Clock
+from eventbox.awaited import check_awaitable
 from eventbox.batch_log import BatchOutcome, log_batch
 from eventbox.batch_scope import BatchScope
 from eventbox.commit import Outcome, commit
@@ -232,7 +233,9 @@ class Batch(Generic[S]):
         garbage: tuple[Event, ...] = ()
         try:
             with self._suspecting(listing, events):
-                mutation = await self._processor.prepare_mutation(events, state)
+                mutation = await check_awaitable(
+                    self._processor.prepare_mutation(events, state), self._source
+                )
         except PrepareError as error:
             self.suspicion = None
             with self._suspecting(listing, events):

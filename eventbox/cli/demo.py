@@ -37,7 +37,7 @@ _INTERRUPTED = 128 + signal.SIGINT
     help="Kill (SIGKILL) a worker and the process that takes the history in, again and again, while it runs.",
 )
 def demo(repo: Path | None, workers: int, since: str | None, chaos: bool) -> None:
-    """Make a git history events, process them, and compare the totals with git's own.
+    """Process a git history, and compare with git's totals.
 
     Each changed file of each commit is an event to its author and one to the file, and each commit is an entry of a
     log. It goes as in production: two processes compete for taking the history in, an emulator of Cloud Tasks calls the

@@ -74,11 +74,12 @@ def dev(
     indexes: Path | None,
     sweep_every: float,
 ) -> None:
-    """Run a worker on this machine, with a Firestore and a Cloud Tasks.
+    """Run a worker on this machine, with emulators.
 
-    MODULE:WORKER is a Worker, or an ASGI application that one is mounted in, such as orders.app:app. The app finds in
-    its environment FIRESTORE_EMULATOR_HOST, CLOUD_TASKS_EMULATOR_HOST and GOOGLE_CLOUD_PROJECT, and what a TaskQueue
-    wants to know: EVENTBOX_QUEUE, EVENTBOX_TARGET, EVENTBOX_SERVICE_ACCOUNT, and EVENTBOX_CERTS_URL for Auth.verify.
+    They are a Firestore and a Cloud Tasks. MODULE:WORKER is a Worker, or an ASGI application that one is mounted in,
+    such as orders.app:app. It finds in its environment FIRESTORE_EMULATOR_HOST, CLOUD_TASKS_EMULATOR_HOST and
+    GOOGLE_CLOUD_PROJECT, and what a TaskQueue wants to know: EVENTBOX_QUEUE, EVENTBOX_TARGET, EVENTBOX_SERVICE_ACCOUNT,
+    and EVENTBOX_CERTS_URL for Auth.verify.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

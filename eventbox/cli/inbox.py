@@ -20,9 +20,9 @@ from eventbox.cli.recipient import Connect, about_a_recipient, run
 
 @click.group()
 def inbox() -> None:
-    """The outstanding events of a recipient, the document at PATH (such as orders/1).
+    """Look into a recipient's inbox, and emit to it.
 
-    FIRESTORE_EMULATOR_HOST is honoured.
+    The recipient is the document at PATH, such as orders/1. FIRESTORE_EMULATOR_HOST is honoured.
     """
 
 

@@ -37,7 +37,10 @@ _LONGEST = 60
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with whole values.")
 @connection_options
 def listeners(connect: Callable[[], Any], modules: tuple[str, ...], path: str | None, as_json: bool) -> None:
-    """List the listeners that are installed (entry points `eventbox.listeners`) or that modules register."""
+    """List the installed listeners.
+
+    They are those of the entry points `eventbox.listeners`, and those that modules register.
+    """
     from google.api_core.exceptions import GoogleAPICallError
 
     found = _registered(modules)

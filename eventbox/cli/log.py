@@ -70,9 +70,13 @@ def tail(
         if begin is None:
             begin = max(0, await (event_log.next_trimable_id if trimable else event_log.next_id)() - lines)
         async with aclosing(_entries(event_log, begin, trimable, follow)) as entries:
+            shown = False
             async for entry in entries:
                 if kind is None or entry.kind == kind:
                     click.echo(show(entry))
+                    shown = True
+        if not shown:
+            click.echo(f"log: nothing of {path} to show", err=True)
 
     _run(connect, path, work)
 

@@ -28,8 +28,9 @@ _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 @click.group()
 def quarantine() -> None:
-    """The events of a recipient, the document at PATH (such as orders/1), that failed again and again.
+    """Look at events that were set aside; put them back.
 
+    They are those of the recipient whose document is at PATH, such as orders/1, that failed again and again.
     FIRESTORE_EMULATOR_HOST is honoured.
     """
 

@@ -18,11 +18,17 @@ class Lock(Protocol):
     lost: asyncio.Event
 
     @property
-    def token(self) -> int: ...
+    def token(self) -> int:
+        """What rises with each new holder."""
+        ...
 
-    async def lock(self) -> None: ...
+    async def lock(self) -> None:
+        """Wait until it is held."""
+        ...
 
-    async def unlock(self) -> None: ...
+    async def unlock(self) -> None:
+        """Let it go; nothing where it is not held."""
+        ...
 
 
 class Leader:

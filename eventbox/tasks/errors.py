@@ -34,7 +34,7 @@ class EnqueueError(EventboxError):
             else "it was not created: check that the queue exists and that this account may create tasks on it "
             "(roles/cloudtasks.enqueuer, and iam.serviceAccounts.actAs on the service account)"
         )
-        return f"task {self.name!r} could not be put on {self.queue}: {self.reason}; {advice}"
+        return f"task {self.name!r} could not be put on {self.queue}: {self.reason.rstrip('.')}; {advice}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _enqueue_error, (self.queue, self.name, self.reason, self.transient)

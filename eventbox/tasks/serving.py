@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from dsset.clock import Clock
+from eventbox.awaited import check_awaitable
 from eventbox.tasks.auth import Auth, Purpose, RefusedError
 from eventbox.tasks.body import BodyTooLargeError, read_body
 from eventbox.tasks.certificates import CertificatesUnavailableError
@@ -160,18 +161,18 @@ class Serving:
             return Answer(Outcome.DROPPED, str(error))
         if kind is Kind.WAKE:
             return await self._waking.answer(body)
-        return await self._do_task(self._handlers[path], TaskRequest.of(request.headers, body))
+        return await self._do_task(path, TaskRequest.of(request.headers, body))
 
-    async def _do_task(self, handler: TaskHandler, task: TaskRequest) -> Answer:
+    async def _do_task(self, path: str, task: TaskRequest) -> Answer:
+        handler = self._handlers[path]
         limit = self._request_limit.total_seconds()
-        by = (
-            asyncio.get_running_loop().time() + limit
-        )  # what it waits for its turn is part of the request's time too
+        # what it waits for its turn is part of the request's time too
+        by = asyncio.get_running_loop().time() + limit
         try:
             async with self._turns.any_turn(patience_s=limit * _PATIENCE):
                 async with asyncio.timeout_at(by) as timeout:
                     with self._stopping.running(timeout):
-                        await handler(task)
+                        await check_awaitable(handler(task), f"the handler of {path}")
         except NoTurnError as error:
             return Answer(
                 Outcome.UNAVAILABLE, "other requests took all the time that there was to wait", error
@@ -199,7 +200,7 @@ class Serving:
             "failed": report.failed,
             "complete": report.complete,
         }
-        reason = f"{report.stale} stale reminders, {report.created} tasks created, {report.failed} failed"
+        reason = f"stale reminders: {report.stale}, tasks created: {report.created}, failed: {report.failed}"
         if report.failed and not report.created:
             return Answer(Outcome.UNAVAILABLE, reason, document=found)
         return Answer(Outcome.DONE, reason, document=found)

@@ -100,7 +100,7 @@ def _check_path(path: object) -> None:
         raise ValueError(f'path must begin with "/": it goes behind the queue\'s target; not {path!r:.100}')
     if not _PATH.fullmatch(path) or "#" in path:
         raise ValueError(
-            f"path must be written as in a URL (percent-encode what is not ASCII): {path!r:.100}"
+            f"path must be written as in a URL (percent-encode spaces and what is not ASCII; no #): {path!r:.100}"
         )
 
 

@@ -170,12 +170,12 @@ class _WakeUpRun:
 
     async def _reported(self, report: DrainReport) -> Answer:
         moved = report.events + report.quarantined > 0
-        done = f"{report.batches} batches, {report.events} events"
+        done = f"batches: {report.batches}, events: {report.events}"
         if report.contended:
             return await self._contended(done, moved=moved)
         if report.drained:
             if report.quarantined:
-                return self._answer(Outcome.QUARANTINED, f"{done}, {report.quarantined} events set aside")
+                return self._answer(Outcome.QUARANTINED, f"{done}, set aside: {report.quarantined}")
             return self._answer(Outcome.DONE, done)
         if moved or not report.batches:
             return await self._again(Outcome.LEFT, done, idle=0 if moved else None)

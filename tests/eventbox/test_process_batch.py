@@ -319,6 +319,15 @@ async def test_a_mutation_that_is_none_is_an_error_and_nothing_is_lost(box: Even
     assert await outstanding(box, to) == {"a"}
 
 
+async def test_a_prepare_mutation_that_is_not_asynchronous_is_told_so(box: EventBox, to: Recipient) -> None:
+    class Plain(Deciding):
+        def prepare_mutation(self, events: Any, state: Any) -> Any:
+            return Mutation()
+
+    with pytest.raises(TypeError, match=r"Plain\.prepare_mutation must be asynchronous \(async def\)"):
+        await box.process_batch(to, Plain(to, lambda *_: Mutation()))
+
+
 async def test_an_event_that_is_not_from_the_batch_is_an_error_before_garbage_is_deleted(
     box: EventBox, to: Recipient
 ) -> None:

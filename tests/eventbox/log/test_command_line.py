@@ -109,6 +109,10 @@ async def test_tail_follows_until_interrupted(command: Command) -> None:
     assert (process.returncode, err) == (130, b"")
 
 
+async def test_tail_says_so_where_there_is_nothing_to_show(command: Command) -> None:
+    assert await command("tail", "logs/main") == (0, "", "log: nothing of logs/main to show\n")
+
+
 async def test_tail_goes_on_behind_what_was_trimmed(command: Command) -> None:
     await append_and_order(command.log, *map(str, range(10)))
     await command.log.trim(min_id_age=3, min_age=timedelta(0))

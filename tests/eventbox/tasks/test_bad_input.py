@@ -19,7 +19,7 @@ BAD_TASKS: list[tuple[Any, type[Exception], str]] = [
     (Task(""), ValueError, 'must begin with "/"'),
     (Task("mails"), ValueError, 'must begin with "/"'),
     (Task("https://x/y"), ValueError, 'must begin with "/"'),
-    (Task("/a b"), ValueError, "as in a URL"),
+    (Task("/a b"), ValueError, "percent-encode spaces"),
     (Task("/ä"), ValueError, "as in a URL"),
     (Task("/x\r\n"), ValueError, "as in a URL"),
     (Task("/x#y"), ValueError, "as in a URL"),

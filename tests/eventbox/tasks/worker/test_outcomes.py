@@ -244,6 +244,20 @@ async def test_unavailable(house: House, caplog: pytest.LogCaptureFixture, error
     expect(house, caplog, "unavailable", logging.WARNING)
 
 
+async def test_a_handler_that_is_not_asynchronous_is_told_so(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.worker.task("/plain", lambda task: None)  # type: ignore[arg-type, return-value]
+
+    answered = await call(house.worker.app, "/plain")
+
+    assert (answered.status, answered.outcome) == (500, "failed")
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "the handler of /plain must be asynchronous (async def)" in (
+        record.exc_text or str(record.exc_info)
+    )
+
+
 async def test_failed(house: House, caplog: pytest.LogCaptureFixture) -> None:
     def fail(events: Any, state: Any) -> Any:
         raise KeyError("colour")
