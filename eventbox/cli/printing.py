@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREVIEW = 60
 _WIDTH_OF_A_FILE = 160
+_WHOLE_ID = 32  # as long as those that `emit` makes: what one copies is not to be broken
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -54,13 +55,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    rows, console = list(rows), _console()
+    for position, column in enumerate(columns):
+        longest = max((len(row[position]) for row in rows), default=0)
         table.add_column(
-            column, overflow="fold", justify="right" if column in ("bytes", "attempts") else "left"
+            column,
+            overflow="fold",
+            justify="right" if column in ("bytes", "attempts") else "left",
+            no_wrap=column == "id" and longest <= _WHOLE_ID and console.width >= 2 * _WHOLE_ID,
         )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    _console().print(table)
+    console.print(table)
 
 
 def print_quarantined(one: QuarantinedEvent) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from emulator.firestore import Emulator
 from eventbox import EventBox, Recipient
+from eventbox.cli.printing import print_table
 from tests.eventbox.poisoned import Poisoned, in_quarantine
 from tests.eventbox.support import Recording, emit, outstanding
 from tests.fronts import connect
@@ -108,6 +109,17 @@ async def test_a_quarantine_is_listed_and_shown(command: Command) -> None:
     assert ("id              bad 1" in shown, "id              bad 2" in shown) == (True, True)
     code, out, err = await command("quarantine", "show", "orders/1", "unknown")
     assert (code, out, err) == (1, "", "Error: not in the quarantine of orders/1: unknown\n")
+
+
+def test_an_id_stays_whole_on_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    print_table(("id", "error", "value"), [("0123456789abcdef" * 2, "wrong " * 20, "long " * 20)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("0123456789abcdef" * 2 + "  ")
+    assert max(map(len, lines)) <= 80
 
 
 async def test_events_are_requeued_discarded_and_purged(command: Command) -> None:
