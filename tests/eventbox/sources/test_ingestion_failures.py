@@ -103,6 +103,23 @@ async def test_a_newer_holder_makes_it_take_the_lock_again(
     assert f"token {token + 1}" in caplog.text
 
 
+async def test_the_delay_before_starting_over_begins_anew_after_progress(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    gates = [asyncio.Event() for _ in range(11)]
+
+    async def process(n: int) -> None:
+        await gates[n].wait()
+
+    async with running(local_client, clock, Numbers(10, process)) as one:
+        begin = clock.now()
+        for n in range(1, 11):
+            gates[n].set()
+            await one.committed(n)
+            await Committer(local_client, clock=clock).claim("numbers", one.lock.token + 1)
+        assert clock.now() - begin < timedelta(seconds=10)  # and over 20 if the delays grew all the time
+
+
 async def test_it_takes_the_lock_again_after_an_invalid_commit(
     local_client: AsyncClient, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
