@@ -93,6 +93,18 @@ async def test_one_that_fails_is_tried_again_and_does_not_hold_up_the_others(
     assert sorted(world.listener.got) == sorted({*world.listener.got})
 
 
+async def test_the_first_round_after_a_failure_comes_soon(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    world = World(local_client, clock)
+    world.listener.failing = {b"x"}
+    await world.store.store(b"x", "t")
+    begin = clock.now()
+    async with world.running():
+        await world.until(lambda: world.listener.tries > 5)
+        assert clock.now() - begin < timedelta(seconds=10)
+
+
 async def test_what_is_not_received_is_broadcast_again_after_a_while(
     local_client: AsyncClient, clock: ManualClock
 ) -> None:
