@@ -93,7 +93,7 @@ async def test_one_that_fails_is_tried_again_and_does_not_hold_up_the_others(
     assert sorted(world.listener.got) == sorted({*world.listener.got})
 
 
-async def test_the_first_round_after_a_failure_comes_soon(
+async def test_the_rounds_after_a_failure_come_soon_at_first(
     local_client: AsyncClient, clock: ManualClock
 ) -> None:
     world = World(local_client, clock)
@@ -101,8 +101,8 @@ async def test_the_first_round_after_a_failure_comes_soon(
     await world.store.store(b"x", "t")
     begin = clock.now()
     async with world.running():
-        await world.until(lambda: world.listener.tries > 5)
-        assert clock.now() - begin < timedelta(seconds=10)
+        await world.until(lambda: world.listener.tries > 10)  # the second round may be the watch's
+        assert clock.now() - begin < timedelta(seconds=20)
 
 
 async def test_what_is_not_received_is_broadcast_again_after_a_while(
