@@ -98,6 +98,11 @@ class Worker:
             raise TypeError(
                 f"auth must be Auth.verify(...), Auth.iam() or Auth.none(), not {type(auth).__name__}"
             )
+        theirs, ours = queue.box.client._database_string, box.client._database_string
+        if theirs != ours:
+            raise ValueError(
+                f"the queue's EventBox is on {theirs}, and the worker's on {ours}: every wake-up would be dropped"
+            )
         auth.check_client(box.client)
         _check_duration("request_timeout", request_timeout, at_least=_MIN_REQUEST_TIMEOUT)
         _check_duration("longest_pause", longest_pause, at_least=timedelta(0))

@@ -178,3 +178,9 @@ def test_there_is_no_default_for_who_may_call(house: House) -> None:
         Worker(house.box, house.queue)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Worker(house.box, house.queue, auth=None)  # type: ignore[arg-type]
+
+
+def test_a_queue_of_another_database_is_refused(house: House) -> None:
+    elsewhere = EventBox(house.firestore.client(project="another"))
+    with pytest.raises(ValueError, match="every wake-up would be dropped"):
+        Worker(elsewhere, house.queue, auth=Auth.none())
