@@ -8,7 +8,7 @@ SETUP = $(VENV)/.set-up
 NODE_TESTS = tests/node
 NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test test-fast test-node setup-node simulate lint types check format clean
+.PHONY: help demo test test-fast test-node setup-node simulate mutants lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-fast  the same tests but for the slowest, without coverage: in about a third of the time"
 	@echo "make test-node  test the emulator with Google's JavaScript clients (Node.js 20.11 or later)"
 	@echo "make simulate   attack the promises: SEEDS=1000 histories with faults, from START (any by default)"
+	@echo "make mutants    see that the simulation finds mistakes: each mutant of the library within 500 seeds"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"
@@ -59,6 +60,9 @@ test-node: $(SETUP) $(NODE_SETUP)
 
 simulate: $(SETUP)
 	@$(RUN) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
+
+mutants: $(SETUP)
+	@$(RUN) -m tests.simulation.mutants
 
 lint: $(SETUP)
 	@$(RUN) -m ruff check .

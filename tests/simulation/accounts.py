@@ -86,9 +86,10 @@ class Accounting:
         self.batch = f"b{scene.ledger.batches}"
         now = scene.right_clock.now()
         for event in events:
-            if event.process_after is not None and event.process_after > now:
+            emission = scene.ledger.emissions.get((self.path, event.id))
+            if emission is not None and emission.due is not None and emission.due > now:
                 scene.history.violate(
-                    "nothing early", f"{event.id} is due at {event.process_after}, handed over at {now}"
+                    "nothing early", f"{event.id} is due at {emission.due}, handed over at {now}"
                 )
         scene.history.add("", f"{self.batch} of {self.path}: {[event.id for event in events]}")
         garbage = [event for event in events if json.loads(event.value)["do"] == "noise"]

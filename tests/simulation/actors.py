@@ -100,12 +100,15 @@ class Producer(Actor):
         after = (
             self.scene.right_clock.now() + timedelta(seconds=self.rng.uniform(0.0, 20.0)) if delayed else None
         )
-        emission = Emission(kind, amount, marker)
+        emission = Emission(kind, amount, after, marker)
         self.scene.ledger.emissions[path, event_id] = emission
         return NewEvent(json.dumps(order).encode(), id=event_id, process_after=after), emission
 
     def _told(self, path: str, id: str, emission: Emission, duplicate: bool | None) -> None:
         self.note(f"emitted {id} to {path}, duplicate: {duplicate}")
+        if duplicate and not emission.added and emission.unknown == 1:  # this one
+            self.scene.history.violate("duplicates", f"the only emit of {id} to {path} says that it is none")
+        emission.unknown -= 1
         emission.accepted = True
         emission.added += duplicate is False
         if emission.added > 1:
@@ -115,6 +118,7 @@ class Producer(Actor):
         path = self.rng.choice(self.scene.recipients)
         event, emission = self._new(path)
         for _ in range(self.rng.choice((1, 1, 1, 2, 3))):  # as a webhook does that comes again
+            emission.unknown += 1
             try:
                 receipt = await self.box.emit(
                     event.value,
@@ -133,6 +137,8 @@ class Producer(Actor):
         path = self.rng.choice(self.scene.recipients)
         events = [self._new(path) for _ in range(self.rng.randint(2, 6))]
         for _ in range(self.rng.choice((1, 1, 2))):
+            for _, emission in events:
+                emission.unknown += 1
             try:
                 receipts = await self.box.emit_many(
                     [event for event, _ in events], recipient(self.box.client, path)
@@ -153,12 +159,17 @@ class Producer(Actor):
         events = [(path, *self._new(path, marker)) for path in paths]
         reads = self.rng.random() < 0.5
 
+        def committed() -> None:
+            if self.scene.truth.fields(f"markers/{marker}") is None:
+                self.scene.history.violate("on_commit only after the commit", marker)
+
         async def body(transaction: Transaction) -> None:
             if reads:
                 await client.document("shared/count").get(transaction=transaction)
             for path, event, _ in events:
                 await self.box.emit_many([event], recipient(client, path), transaction=transaction)
             transaction.set(client.document(f"markers/{marker}"), {"by": self.name})
+            transaction.on_commit(committed)
 
         await self.box.run_in_transaction(body, attempts=self.rng.choice((1, 5)))
         for path, event, emission in events:

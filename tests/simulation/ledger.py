@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 Key = tuple[str, str]
 """A recipient's path and an event's ID."""
@@ -15,8 +16,10 @@ class Emission:
 
     kind: str
     amount: int = 0
+    due: datetime | None = None  # not to be handed over before
     marker: str | None = None  # what the same transaction writes
     added: int = 0  # so many emits said that they have added it
+    unknown: int = 0  # so many emits have begun and said nothing that counts: they may have added it
     accepted: bool = False  # an emit has returned
 
 

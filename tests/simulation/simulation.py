@@ -164,7 +164,11 @@ class World:
         """Start a process, and another one when it has died."""
         for _ in range(50):
             process = self.process(name)
-            if await process.run(work(process)) or (once and self.rng.random() < 0.3):
+            try:
+                if await process.run(work(process)) or (once and self.rng.random() < 0.3):
+                    return
+            except Exception as error:
+                self.history.violate("errors are those that are promised", f"{process.name}: {error!r:.300}")
                 return
             self.deaths += 1
             self.history.add(process.name, "is dead")
@@ -200,8 +204,10 @@ class World:
         self.scene.unruly = False
         await asyncio.sleep(_SETTLING)
         process = self.process("judge", mortal=False)
-        if not await process.run(self.finish(process)):
-            raise StuckError("the judge has died")
+        try:
+            await process.run(self.finish(process))
+        except Exception as error:
+            self.history.violate("errors are those that are promised", f"in the end: {error!r:.300}")
 
     async def finish(self, process: Process) -> None:
         worker = Worker(self.scene, self.box(process), process.name)

@@ -24,7 +24,7 @@ class Truth:
         self._history = history
         self._forget_after = forget_after
         self._gone: dict[str, int] = {}
-        self._eversions: dict[str, int] = {}
+        self._states: dict[str, tuple[int, bytes]] = {}
 
     def fields(self, path: str) -> Any:
         """The fields of a document, by its path; None where there is none."""
@@ -74,7 +74,8 @@ class Truth:
             return
         fields = version.message.fields
         now = fields[EVERSION].integer_value if EVERSION in fields else 0
-        before = self._eversions.get(name, 0)
-        if now not in (before, before + 1):
+        state = fields["applied"].SerializeToString(deterministic=True) if "applied" in fields else b""
+        before, state_before = self._states.get(name, (0, b""))
+        if now != before + (state != state_before):
             self._history.violate("versions", f"the eversion of {name} went from {before} to {now}")
-        self._eversions[name] = now
+        self._states[name] = now, state

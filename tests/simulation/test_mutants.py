@@ -1,0 +1,27 @@
+"""The simulation finds mistakes; `make mutants` tries all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, caught
+
+QUICK = [
+    "no precondition on consumed events",
+    "consumed events are deleted without a tombstone",
+    "post process runs before the commit",
+    "adds in transactions lower due",
+]
+"""Caught within a second or two."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", QUICK)
+def test_a_mistake_is_found(mutant: str) -> None:
+    _, seed, violation = caught(mutant, range(100))
+    assert seed is not None
+    assert violation
+
+
+def test_there_are_enough_mutants() -> None:
+    assert len(MUTANTS) >= 15
