@@ -9,17 +9,19 @@ from random import Random
 from google.api_core.exceptions import GoogleAPICallError
 
 from eventbox import ContentionError, EmitError, EventBox, NewEvent, Transaction, UnknownOutcomeError
+from eventbox.tasks import EnqueueError, Task, TaskQueue
 from tests.simulation.accounts import KINDS, FlakyError, Scene, processor, recipient
 from tests.simulation.ledger import Emission
 
-FAILURES = (GoogleAPICallError, ContentionError, UnknownOutcomeError, EmitError, FlakyError)
+FAILURES = (GoogleAPICallError, ContentionError, UnknownOutcomeError, EmitError, EnqueueError, FlakyError)
 """What may come out of the library under these faults; anything else is an error of its own."""
 
 
 class Actor:
     """One process's work."""
 
-    def __init__(self, scene: Scene, box: EventBox, name: str) -> None:
+    def __init__(self, scene: Scene, box: EventBox, name: str, queue: TaskQueue | None = None) -> None:
+        self.queue = queue
         self.scene = scene
         self.box = box
         self.rng: Random = scene.rng
@@ -120,7 +122,7 @@ class Producer(Actor):
         for _ in range(self.rng.choice((1, 1, 1, 2, 3))):  # as a webhook does that comes again
             emission.unknown += 1
             try:
-                receipt = await self.box.emit(
+                receipt = await (self.queue.send if self.queue is not None else self.box.emit)(
                     event.value,
                     recipient(self.box.client, path),
                     id=event.id,
@@ -170,6 +172,11 @@ class Producer(Actor):
                 await self.box.emit_many([event], recipient(client, path), transaction=transaction)
             transaction.set(client.document(f"markers/{marker}"), {"by": self.name})
             transaction.on_commit(committed)
+            if self.queue is not None:
+                await self.queue.enqueue(Task("/marked", marker.encode()), transaction=transaction)
+
+        if self.queue is not None:
+            self.scene.ledger.expected_tasks.add(marker)
 
         await self.box.run_in_transaction(body, attempts=self.rng.choice((1, 5)))
         for path, event, emission in events:

@@ -31,6 +31,8 @@ class Ledger:
         emissions: of producers; events that side effects emit follow from these.
         refused: batches whose error said that nothing happened.
         done: batches that returned callbacks.
+        expected_tasks: markers of transactions that put a task on the queue.
+        tasks: markers whose task was done.
         post_processed: how often each callback was run.
     """
 
@@ -38,6 +40,8 @@ class Ledger:
     refused: dict[str, str] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     post_processed: Counter[str] = field(default_factory=Counter)
+    expected_tasks: set[str] = field(default_factory=set)
+    tasks: set[str] = field(default_factory=set)
     batches: int = 0
     committed: int = 0
     contended: int = 0

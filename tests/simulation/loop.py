@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from datetime import timedelta
 from random import Random
@@ -66,12 +67,18 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         Raises:
             StuckError: it never will be.
         """
-        asyncio.events._set_running_loop(self)
-        try:
+        with self.running():
             task = asyncio.ensure_future(future, loop=self)
             while not task.done():
                 self._step()
             return task.result()  # type: ignore[no-any-return]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Be the loop that runs, for those who ask it the time."""
+        asyncio.events._set_running_loop(self)
+        try:
+            yield
         finally:
             asyncio.events._set_running_loop(None)
 

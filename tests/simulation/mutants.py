@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from eventbox import ContentionError, DocumentProcessor, EventBox, commit as com
 from eventbox.batch import Batch
 from eventbox.commit import Outcome
 from eventbox.staging import Staging
+from eventbox.tasks import Sweeper, SweepReport, TaskQueue
 from eventbox.transaction import Transaction
 from tests.simulation.accounts import PlainProcessor
 from tests.simulation.simulation import simulate
@@ -251,6 +253,23 @@ def garbage_is_not_deleted() -> list[Change]:
     return [(Batch, "_delete", delete)]
 
 
+def the_sweeper_does_nothing() -> list[Change]:
+    async def sweep(*_: Any, **__: Any) -> SweepReport:
+        return SweepReport(0, 0, 0)
+
+    return [(Sweeper, "sweep", sweep)]
+
+
+def tasks_are_created_before_the_commit() -> list[Change]:
+    original = TaskQueue._remind_in
+
+    def remind(self: Any, transaction: Any, reminder: Any) -> None:
+        original(self, transaction, reminder)
+        asyncio.ensure_future(self._after_commit(transaction, [reminder]))  # noqa: RUF006
+
+    return [(TaskQueue, "_remind_in", remind)]
+
+
 def a_lagging_state_goes_with_a_later_listing() -> list[Change]:
     """The state is loaded before the listing, and nothing ties the two together."""
     return [*no_precondition_on_consumed_events(), *no_version_check_of_documents()]
@@ -280,6 +299,8 @@ MUTANTS: dict[str, Callable[[], list[Change]]] = {
         an_add_that_was_refused_is_taken_for_done,
         events_come_before_they_are_due,
         garbage_is_not_deleted,
+        the_sweeper_does_nothing,
+        tasks_are_created_before_the_commit,
         a_lagging_state_goes_with_a_later_listing,
     )
 }

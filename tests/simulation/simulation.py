@@ -27,6 +27,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.network import CALM, Network, Weather
 from tests.simulation.process import Process, SimulatedClock
+from tests.simulation.tasks import Tasks
 from tests.simulation.truth import Truth
 
 TOMBSTONES_DELAY = timedelta(hours=24)
@@ -64,7 +65,8 @@ def simulate(seed: int, *, trace: bool = False) -> Result:
     gc.disable()  # what it would close would be closed at another moment each time
     logging.disable(logging.CRITICAL)
     try:
-        world = World(rng, history)
+        with loop.running():
+            world = World(rng, history, Random(f"tasks {seed}"))
         try:
             loop.run_until_complete(world.run())
         except StuckError as error:
@@ -85,7 +87,7 @@ def simulate(seed: int, *, trace: bool = False) -> Result:
 class World:
     """The services and the processes."""
 
-    def __init__(self, rng: Random, history: History) -> None:
+    def __init__(self, rng: Random, history: History, tasks_rng: Random) -> None:
         self.rng = rng
         self.history = history
         self.weather = Weather.draw(rng)
@@ -103,6 +105,9 @@ class World:
         self.processes: list[Process] = []
         self.skew = rng.choice((0.0, 0.0, 2.0, 30.0))
         self.deaths = 0
+        self.tasks = (
+            Tasks(self.scene, self.clock, tasks_rng, self.weather) if tasks_rng.random() < 0.4 else None
+        )
 
     def process(self, name: str, *, mortal: bool = True) -> Process:
         """A new process; its clock is as wrong as clocks are in this world."""
@@ -134,8 +139,14 @@ class World:
 
     async def run(self) -> None:
         """All of it: trouble, calm, and the judgement."""
-        await self.trouble()
-        await self.calm()
+        if self.tasks is None:
+            await self.trouble()
+            await self.calm()
+        else:
+            async with self.tasks.emulator.running():
+                await self.trouble()
+                await self.calm()
+            self.tasks.judge()
         judge(self.scene)
 
     async def trouble(self) -> None:
@@ -148,6 +159,10 @@ class World:
             asyncio.ensure_future(self.keep_alive(f"worker{number}", self.work))
             for number in range(self.rng.randint(1, 4))
         ]
+        if self.tasks is not None:
+            others += [
+                asyncio.ensure_future(self.keep_alive(f"service{number}", self.serve)) for number in range(2)
+            ]
         others.append(asyncio.ensure_future(self.haunt()))
         await asyncio.wait(producers)
         await asyncio.sleep(self.rng.uniform(0.0, 30.0))
@@ -175,7 +190,13 @@ class World:
             await asyncio.sleep(self.rng.uniform(0.0, 5.0))
 
     async def produce(self, process: Process) -> None:
-        await Producer(self.scene, self.box(process), process.name).work(self.rng.randint(1, 8))
+        box = self.box(process)
+        queue = None if self.tasks is None else self.tasks.queue(process, box)
+        await Producer(self.scene, box, process.name, queue).work(self.rng.randint(1, 8))
+
+    async def serve(self, process: Process) -> None:
+        assert self.tasks is not None
+        await self.tasks.serve(process, self.box(process))
 
     async def work(self, process: Process) -> None:
         await Worker(self.scene, self.box(process), process.name).work()
@@ -202,6 +223,11 @@ class World:
         self.network.stormy = False
         self.network.weather = CALM
         self.scene.unruly = False
+        if self.tasks is not None:
+            self.tasks.network.weather = CALM
+            service = self.process("service", mortal=False)
+            service.start(self.serve(service))
+            await self.tasks.settle()
         await asyncio.sleep(_SETTLING)
         process = self.process("judge", mortal=False)
         try:
@@ -236,6 +262,8 @@ class World:
     async def bury(self, loop: SimulatedLoop) -> None:
         """Let the dead clean up now that nothing can come of it, so that nothing is closed by chance later."""
         self.network.over = True
+        if self.tasks is not None:
+            self.tasks.network.over = True
         for process in self.processes:
             process.dead = False
             loop.bring_back(process.limbo)
