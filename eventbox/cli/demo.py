@@ -62,7 +62,7 @@ def _run(repo: Path | None, workers: int, since: str | None, chaos: bool) -> boo
     from rich.console import Console
 
     from eventbox.demo.command import demo as run
-    from eventbox.demo.git import GitError
+    from eventbox.sources.ingestors.git_process import GitError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names hold what an ASCII terminal cannot show

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_SETTINGS = (
-    # the user's own may put something else between the lines, or merges into them
-    "log.showSignature=false",
-    "log.showRoot=true",
-    "log.diffMerges=off",
-    "color.ui=false",
-)
-
-_ELSEWHERE = frozenset(
-    ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
-)
-"""What would make git take another repository than the folder's: a git hook sets these."""
-
-
-class GitError(Exception):
-    """Git is missing, there is no repository, or git refused; the message says which, and what to do."""
+from eventbox.sources.ingestors.git_process import GitError, end_git, finish_git, git_message, start_git
 
 
 class NoRepositoryError(GitError):
@@ -85,7 +67,9 @@ class Repository:
         """The totals, from git's plain output: another path to them than that of `GitHistory`."""
         if self.revisions is None:
             return Totals(0, 0, 0, 0)
-        process = await _start(self.path, "log", "--numstat", "--format=tformat:commit", self.revisions, "--")
+        process = await start_git(
+            self.path, "log", "--numstat", "--format=tformat:commit", self.revisions, "--"
+        )
         assert process.stdout is not None
         commits = changes = added = removed = 0
         fresh = False
@@ -101,9 +85,9 @@ class Repository:
                     changes += 1
                     added += _lines(match[1])
                     removed += _lines(match[2])
-            await _finish(process)
+            await finish_git(process)
         finally:
-            await _end(process)
+            await end_git(process)
         return Totals(commits, changes, added, removed)
 
 
@@ -125,11 +109,11 @@ async def clone(bundle: Path, target: Path) -> None:
 async def _commit(path: Path, revision: str) -> str | None:
     """The ID of the commit that a revision names; None where it names none."""
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    process = await _start(path, *arguments)
+    process = await start_git(path, *arguments)
     try:
         output, _ = await process.communicate()
     finally:
-        await _end(process)
+        await end_git(process)
     return None if process.returncode else output.decode().strip()
 
 
@@ -137,53 +121,15 @@ def _lines(count: bytes) -> int:
     return 0 if count == b"-" else int(count)
 
 
-async def _start(path: Path, *arguments: str) -> asyncio.subprocess.Process:
-    arguments = (*(part for setting in _SETTINGS for part in ("-c", setting)), *arguments)
-    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    try:
-        return await asyncio.create_subprocess_exec(
-            "git",
-            *arguments,
-            cwd=path,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=1 << 24,
-            env={**environment, "LC_ALL": "C"},
-            start_new_session=True,  # a Ctrl-C is for us; we end it
-        )
-    except FileNotFoundError as error:
-        raise GitError("git was not found: install it, or put it on the PATH") from error
-
-
 async def _git(path: Path, *arguments: str) -> bytes:
-    process = await _start(path, *arguments)
+    process = await start_git(path, *arguments)
     try:
         output, errors = await process.communicate()
     finally:
-        await _end(process)
+        await end_git(process)
     if not process.returncode:
         return output
-    message = _message(errors)
+    message = git_message(errors)
     if message.startswith("not a git repository"):
         raise NoRepositoryError(f"{path} lies in no git repository: name one by --repo")
     raise GitError(message or f"git {arguments[0]} failed in {path}")
-
-
-async def _finish(process: asyncio.subprocess.Process) -> None:
-    assert process.stderr is not None
-    errors = await process.stderr.read()
-    if await process.wait():
-        raise GitError(_message(errors) or "git log failed")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    process._transport.close()  # type: ignore[attr-defined] # else it outlives the loop
-
-
-def _message(errors: bytes) -> str:
-    return errors.decode("utf-8", "replace").strip().removeprefix("fatal: ").partition("\n")[0]

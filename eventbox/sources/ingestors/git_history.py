@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,30 +14,12 @@ from dsset.clock import Clock, SystemClock
 from eventbox.events import NewEvent
 from eventbox.sources.committer import Pointer, check_name
 from eventbox.sources.ingestor import Result
+from eventbox.sources.ingestors.git_process import GitError, end_git, finish_git, git_message, start_git
 from eventbox.sources.writers import Writer
-
-_SETTINGS = (
-    # the user's own may put something else between the lines, or merges into them
-    "log.showSignature=false",
-    "log.showRoot=true",
-    "log.diffMerges=off",
-    "color.ui=false",
-    "core.quotePath=false",
-)
 
 _FORMAT = ("-z", "--numstat", "--format=%x01%H%x1f%at%x1f%aN <%aE>")
 
-_ELSEWHERE = frozenset(
-    ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
-)
-"""What would make git take another repository than the folder's: a git hook sets these."""
-
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_MAX_LINE = 1 << 24  # bytes
-
-
-class GitError(Exception):
-    """Git is missing, the folder is no repository, or git refused; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +156,7 @@ class GitHistory:
         """The commits of a range, the oldest first; those behind `skip_to` alone, where that is given."""
         revisions = f"{start.base}..{start.tip}" if start.base else start.tip
         number, skipping = start.number, skip_to is not None
-        process = await self._start("log", "--reverse", "--topo-order", *_FORMAT, revisions, "--")
+        process = await start_git(self._path, "log", "--reverse", "--topo-order", *_FORMAT, revisions, "--")
         try:
             assert process.stdout is not None
             async for commit in _commits(process.stdout):
@@ -184,44 +165,26 @@ class GitHistory:
                     continue
                 number += 1
                 yield GitPosition(number, start.base, start.tip, commit.id), commit
-            await _finish(process)
+            await finish_git(process)
         finally:
-            await _end(process)
+            await end_git(process)
         if skipping:
             raise GitError(f"commit {skip_to} does not lie in {revisions} of {self._path} any more")
 
     async def _resolved(self, revision: str, *, missing_ok: bool = False) -> str:
         """The ID of the commit that a revision names; "" where there is none yet."""
-        process = await self._start(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        process = await start_git(
+            self._path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
         )
         try:
             output, errors = await process.communicate()
         finally:
-            await _end(process)
+            await end_git(process)
         if not process.returncode:
             return output.decode().strip()
         if missing_ok and not errors:
             return ""
-        raise GitError(_message(errors) or f"{revision} names no commit of {self._path}")
-
-    async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
-        settings = (part for setting in _SETTINGS for part in ("-c", setting))
-        environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-        try:
-            return await asyncio.create_subprocess_exec(
-                "git", *settings, *arguments,
-                cwd=self._path,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=_MAX_LINE,
-                env={**environment, "LC_ALL": "C"},
-                start_new_session=True,  # a Ctrl-C is for us; we end it
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            what = "git was not found" if self._path.is_dir() else f"{self._path} is no folder"
-            raise GitError(what) from error
+        raise GitError(git_message(errors) or f"{revision} names no commit of {self._path}")
 
 
 async def _commits(stream: asyncio.StreamReader) -> AsyncIterator[GitCommit]:
@@ -259,22 +222,3 @@ def _header(token: bytes) -> tuple[str, bytes, int]:
 
 def _lines(count: bytes) -> int:
     return 0 if count == b"-" else int(count)
-
-
-async def _finish(process: asyncio.subprocess.Process) -> None:
-    assert process.stderr is not None
-    errors = await process.stderr.read()
-    if await process.wait():
-        raise GitError(_message(errors) or "git log failed")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    process._transport.close()  # type: ignore[attr-defined] # else it outlives the loop
-
-
-def _message(errors: bytes) -> str:
-    return errors.decode("utf-8", "replace").strip().removeprefix("fatal: ").partition("\n")[0]

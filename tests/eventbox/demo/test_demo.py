@@ -18,11 +18,12 @@ from click.testing import CliRunner
 
 from eventbox import NewEvent
 from eventbox.cli import main
-from eventbox.demo.git import GitError, Repository, Totals, readable
+from eventbox.demo.git import Repository, Totals, readable
 from eventbox.demo.history_events import events_of
 from eventbox.demo.history_log import LogTotals
 from eventbox.demo.report import difference
 from eventbox.sources.ingestors.git_history import GitChange, GitCommit, GitHistory
+from eventbox.sources.ingestors.git_process import GitError
 from tests.eventbox.demo.running import ENVIRONMENT, demo
 from tests.eventbox.sources.taking_in import take_in
 from tests.served_app import until
