@@ -131,10 +131,10 @@ class Telemetry:
             },
         )
         logger.error(
-            "event %r of %s was set aside after %d attempts; see `eventbox quarantine show %s`: %s\n%s",
+            "event %r of %s was set aside after %s; see `eventbox quarantine show %s`: %s\n%s",
             failure.event.id,
             recipient.path,
-            attempts,
+            f"{attempts} attempt{'s' if attempts != 1 else ''}",
             recipient.path,
             failure.summary,
             failure.traceback,  # bounded, and in UTF-8, which that of `exc_info` need not be

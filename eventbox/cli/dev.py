@@ -10,6 +10,7 @@ import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,20 +61,7 @@ _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
     type=click.FloatRange(min=0),
     help="How often to ask for a sweep, as Cloud Scheduler does; 0: never.",
 )
-def dev(
-    target: str,
-    host: str,
-    port: int,
-    reload: bool,
-    reload_dirs: tuple[Path, ...],
-    data_dir: Path,
-    queue: str,
-    project: str,
-    firestore_port: int,
-    tasks_port: int,
-    indexes: Path | None,
-    sweep_every: float,
-) -> None:
+def dev(**options: Any) -> None:
     """Run a worker on this machine, with emulators.
 
     They are a Firestore and a Cloud Tasks. MODULE:WORKER is a Worker, or an ASGI application that one is mounted in,
@@ -84,10 +72,7 @@ def dev(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # the imports take longest, and a Ctrl-C may come meanwhile
-        code = _run(
-            target, host, port, reload, reload_dirs, data_dir, queue, project, firestore_port, tasks_port,
-            indexes, sweep_every,
-        )  # fmt: skip
+        code = _run(**options)
     except KeyboardInterrupt:
         click.echo("dev: ended")
         code = _INTERRUPTED

@@ -7,7 +7,6 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from random import SystemRandom
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
@@ -136,7 +135,7 @@ class QuorumVotes:
         return Recipient(self._ref.collection(VOTES).document(digest), VOTES)
 
     def _backoff(self) -> Backoff:
-        return Backoff(self._box.clock, SystemRandom(), _TIMEOUT)
+        return Backoff(self._box.clock, self._box._rng, _TIMEOUT)
 
 
 @dataclass

@@ -114,6 +114,11 @@ async def emit(box: EventBox, to: Recipient, *ids: str) -> None:
     await box.emit_many([NewEvent(event_id.encode(), id=event_id) for event_id in ids], to)
 
 
+async def fill(box: EventBox, to: Recipient, n: int) -> None:
+    """Emit so many events, whose IDs are in the order of their numbers."""
+    await box.emit_many([NewEvent(b"", id=f"{i:03}") for i in range(n)], to)
+
+
 async def outstanding(box: EventBox, to: Recipient) -> set[str]:
     return {event.id for event in await box.list_events(to)}
 

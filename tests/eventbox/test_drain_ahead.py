@@ -17,7 +17,6 @@ from eventbox import (
     Event,
     EventBox,
     Mutation,
-    NewEvent,
     Recipient,
     SkipTransition,
     Transaction,
@@ -25,7 +24,7 @@ from eventbox import (
 )
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
-from tests.eventbox.support import Deciding, InTransaction, Recording, document, emit
+from tests.eventbox.support import Deciding, InTransaction, Recording, document, emit, fill
 
 
 @pytest.fixture
@@ -36,10 +35,6 @@ def box(local_client: AsyncClient, clock: ManualClock) -> EventBox:
 @pytest.fixture
 def to(local_client: AsyncClient) -> Recipient:
     return Recipient(local_client.document("orders/1"), "order")
-
-
-async def fill(box: EventBox, to: Recipient, n: int) -> None:
-    await box.emit_many([NewEvent(b"", id=f"{i:03}") for i in range(n)], to)
 
 
 async def test_each_further_batch_takes_one_round_trip_two_rpcs_and_its_events(

@@ -18,14 +18,13 @@ from eventbox import (
     Event,
     EventBox,
     Mutation,
-    NewEvent,
     Recipient,
     Transaction,
     Transition,
 )
 from eventbox.testing import ManualClock
 from tests.eventbox.poisoned import attempts
-from tests.eventbox.support import Deciding, InTransaction, Recording, Waiting, document
+from tests.eventbox.support import Deciding, InTransaction, Recording, Waiting, document, fill
 
 
 @pytest.fixture
@@ -36,10 +35,6 @@ def box(local_client: AsyncClient, clock: ManualClock) -> EventBox:
 @pytest.fixture
 def to(local_client: AsyncClient) -> Recipient:
     return Recipient(local_client.document("orders/1"), "order")
-
-
-async def fill(box: EventBox, to: Recipient, n: int) -> None:
-    await box.emit_many([NewEvent(b"", id=f"{i:03}") for i in range(n)], to)
 
 
 class Wrapped:
