@@ -7,7 +7,6 @@ the version and each event that is consumed are preconditions of the next commit
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -42,5 +41,8 @@ async def discard(listing: asyncio.Task[Listing] | None) -> None:
     if listing is None:
         return
     listing.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await listing
+    await asyncio.wait(
+        [listing]
+    )  # not the task itself: whoever cancels us in here must not be mistaken for it
+    if not listing.cancelled():
+        listing.exception()  # nobody else asks for it

@@ -22,6 +22,7 @@ from eventbox import (
     Transaction,
     Transition,
 )
+from eventbox.kept import discard
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 from tests.eventbox.support import Deciding, InTransaction, Recording, document, emit, fill
@@ -262,6 +263,27 @@ async def test_a_drain_that_is_cancelled_leaves_no_task(
         await task
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_cancellation_while_a_listing_is_given_up_is_not_swallowed() -> None:
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    async def list_slowly() -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await ended.wait()
+
+    listing = asyncio.create_task(list_slowly())
+    await asyncio.sleep(0)
+    discarding = asyncio.create_task(discard(listing))
+    await ending.wait()
+    discarding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await discarding
+    ended.set()
+    await asyncio.wait([listing])
 
 
 async def test_a_skip_lists_from_the_start_again(box: EventBox, to: Recipient) -> None:
