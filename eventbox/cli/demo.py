@@ -44,7 +44,6 @@ def demo(repo: Path | None, workers: int, since: str | None, chaos: bool) -> Non
     workers over HTTP, they process on an emulator of Firestore, and a follower counts what the log has. Kill any of the
     workers and of the two, or let --chaos do it: the totals stay right.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would say, we say
     try:
         ok = _run(repo, workers, since, chaos)
@@ -58,12 +57,13 @@ def _run(repo: Path | None, workers: int, since: str | None, chaos: bool) -> boo
     if importlib.util.find_spec("uvicorn") is None:
         click.echo("demo: failed: uvicorn is missing: pip install 'eventbox[dev]'")
         return False
-    # the imports take longest, and a Ctrl-C may come meanwhile
     from rich.console import Console
 
     from eventbox.demo.command import demo as run
     from eventbox.sources.ingestors.git_process import GitError
 
+    # Not before the imports: an exception that a handler raises in a callback of theirs is printed, and lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names hold what an ASCII terminal cannot show
     console = Console(highlight=False)

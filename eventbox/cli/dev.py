@@ -69,9 +69,7 @@ def dev(**options: Any) -> None:
     GOOGLE_CLOUD_PROJECT, and what a TaskQueue wants to know: EVENTBOX_QUEUE, EVENTBOX_TARGET, EVENTBOX_SERVICE_ACCOUNT,
     and EVENTBOX_CERTS_URL for Auth.verify.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        # the imports take longest, and a Ctrl-C may come meanwhile
         code = _run(**options)
     except KeyboardInterrupt:
         click.echo("dev: ended")
@@ -111,6 +109,8 @@ def _run(
     from eventbox.dev.command import DevError, Options, run
     from eventbox.dev.target import Target, TargetError
 
+    # Not before the imports: an exception that a handler raises in a callback of theirs is printed, and lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         found = Target.parse(target)
     except TargetError as error:

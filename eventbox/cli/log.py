@@ -119,12 +119,13 @@ async def _entries(
 
 
 def _run(connect: Connect, path: str, work: Callable[[EventLog], Awaitable[None]]) -> None:
+    from eventbox.log import EventLog
+
+    # Not before the imports: an exception that a handler raises in a callback of theirs is printed, and lost.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     make_output_safe()
 
     async def with_log(box: EventBox, recipient: Recipient) -> None:
-        from eventbox.log import EventLog
-
         await work(EventLog(box, recipient.ref))
 
     try:
