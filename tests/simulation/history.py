@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 
 
@@ -24,6 +25,7 @@ class History:
         self.lines: list[str] | None = [] if trace else None
         self.violations: list[str] = []
         self.rpcs = 0
+        self.faults: Counter[str] = Counter()
         self.closed = False
 
     def add(self, who: str, what: str, detail: bytes = b"") -> None:
@@ -35,6 +37,12 @@ class History:
         self._hash.update(detail)
         if self.lines is not None:
             self.lines.append(line)
+
+    def fault(self, who: str, kind: str, what: str) -> None:
+        """A fault of this kind has happened to somebody."""
+        if not self.closed:
+            self.faults[kind] += 1
+        self.add(who, what)
 
     def violate(self, promise: str, detail: str) -> None:
         """A promise was broken."""

@@ -16,8 +16,8 @@ from emulator.tasks import TasksEmulator
 from eventbox import EventBox
 from eventbox.tasks import Auth, Sweeper, TaskQueue, TaskRequest, Worker
 from tests.simulation.accounts import Scene, processor
-from tests.simulation.network import Network, Weather
-from tests.simulation.process import Process, SimulatedClock
+from tests.simulation.process import Process
+from tests.simulation.stage import Stage
 
 QUEUE = "projects/demo/locations/here/queues/work"
 TARGET = "https://worker.test"
@@ -27,15 +27,14 @@ TASK = "/marked"
 class Tasks:
     """The service, its queue, and what it is told to call."""
 
-    def __init__(self, scene: Scene, clock: SimulatedClock, rng: Random, weather: Weather) -> None:
+    def __init__(self, scene: Scene, stage: Stage, rng: Random) -> None:
         self.scene = scene
         self.rng = rng
-        self.emulator = TasksEmulator(clock=clock, seed=rng.getrandbits(32))
+        self.emulator = TasksEmulator(clock=stage.clock, seed=rng.getrandbits(32))
         self.emulator.create_queue(QUEUE)
         self.emulator.mount(TARGET, self._call)
-        self.network = Network(
-            self.emulator._front, Random(rng.getrandbits(64)), scene.history, weather, lambda *_: None
-        )
+        stage.services.append(self.emulator.running())
+        self.network = stage.connect(self.emulator._front, rng, lambda *_: None)
         self.services: list[tuple[Process, Any]] = []
 
     def queue(self, process: Process, box: EventBox) -> TaskQueue:

@@ -1,0 +1,25 @@
+"""The workloads, and how often each is attacked."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.simulation.stage import Stage
+from tests.simulation.transfers import Transfers
+from tests.simulation.workload import Workload
+
+SHARES: dict[type[Workload], int] = {
+    Transfers: 10,
+}
+"""So many in each of their sum of histories."""
+
+NAMES = {workload.name: workload for workload in SHARES}
+
+
+def draw(seed: int, stage: Stage, name: str | None = None) -> Workload:
+    """The seed's workload, or that of this name."""
+    if name is None:
+        (kind,) = Random(f"workload {seed}").choices(list(SHARES), list(SHARES.values()))
+    else:
+        kind = NAMES[name]
+    return kind(stage, Random(f"{kind.name} {seed}"))
