@@ -62,7 +62,9 @@ class Snapshot:
     read_time: datetime
 
 
-async def listen(target: Target, *, clock: Clock | None = None) -> AsyncGenerator[Snapshot, None]:
+async def listen(
+    target: Target, *, clock: Clock | None = None, rng: Random | None = None
+) -> AsyncGenerator[Snapshot, None]:
     """What the document, or the query, holds: once at first, then at each change, until the iterator is closed.
 
         async with contextlib.aclosing(listen(client.collection("orders"))) as snapshots:
@@ -79,6 +81,7 @@ async def listen(target: Target, *, clock: Clock | None = None) -> AsyncGenerato
     Args:
         target: a document, a collection or a query of an AsyncClient.
         clock: what the waits between attempts go by.
+        rng: how long these are, within bounds.
 
     Raises:
         TypeError, ValueError: it is no such target, or a query with `limit_to_last`: reverse its order instead.
@@ -87,7 +90,7 @@ async def listen(target: Target, *, clock: Clock | None = None) -> AsyncGenerato
     """
     client, proto = _target(target)
     clock = clock or SystemClock()
-    rng = Random()
+    rng = rng or Random()
     view = _View(client)
     while True:
         backoff = Backoff(clock, rng, timedelta.max)

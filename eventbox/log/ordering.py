@@ -199,7 +199,7 @@ class _Arrivals:
             .order_by("due")
             .limit(1)
         )
-        self._snapshots = listen(outstanding, clock=box._clock)
+        self._snapshots = listen(outstanding, clock=box._clock, rng=box._rng)
         self._changed = asyncio.Event()
         self._waiting = False
         self.listening: asyncio.Task[None] = asyncio.create_task(self._listen())

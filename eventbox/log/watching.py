@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from random import Random
 from weakref import WeakKeyDictionary
 
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
@@ -35,7 +36,7 @@ async def watching(box: EventBox, ref: AsyncDocumentReference, track: Track) -> 
     to Firestore bears, and leave none for the commits.
     """
     listeners = Listeners.of(box, ref)
-    listener = listeners.join(ref, box._clock)
+    listener = listeners.join(ref, box._clock, box._rng)
     try:
         yield Watch(listener, track)
     finally:
@@ -45,11 +46,11 @@ async def watching(box: EventBox, ref: AsyncDocumentReference, track: Track) -> 
 class _Listener:
     """Listens to a log's document, for so many."""
 
-    def __init__(self, ref: AsyncDocumentReference, clock: Clock) -> None:
+    def __init__(self, ref: AsyncDocumentReference, clock: Clock, rng: Random) -> None:
         self.users = 0
         self._next = {PERSISTENT: 0, TRIMABLE: 0}
         self._changed = asyncio.Event()
-        self._snapshots = listen(ref, clock=clock)
+        self._snapshots = listen(ref, clock=clock, rng=rng)
         self._listening = asyncio.create_task(self._listen())
         self._listening.add_done_callback(lambda _: self._changed.set())
 
@@ -93,12 +94,12 @@ class Listeners:
             logs = box._client._eventbox_log_listeners = {}
         return logs.setdefault(ref._document_path, Listeners())
 
-    def join(self, ref: AsyncDocumentReference, clock: Clock) -> _Listener:
+    def join(self, ref: AsyncDocumentReference, clock: Clock, rng: Random) -> _Listener:
         """The listener under way, or a new one; `leave` it."""
         loop = asyncio.get_running_loop()
         listener = self._all.get(loop)
         if listener is None or listener.has_ended:
-            listener = self._all[loop] = _Listener(ref, clock)
+            listener = self._all[loop] = _Listener(ref, clock, rng)
         listener.users += 1
         return listener
 

@@ -116,7 +116,7 @@ class Broadcaster:
             .where(filter=FieldFilter("received", "==", False))
             .where(filter=FieldFilter("broadcasted", "==", False))
         )
-        async with Watch(waiting.limit(1), self._clock) as watch:
+        async with Watch(waiting.limit(1), self._clock, self._rng) as watch:
             pause = _FIRST_ROUND
             while True:
                 failed = 0

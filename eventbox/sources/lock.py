@@ -221,7 +221,7 @@ class DistributedLock:
         waited = False
         if await self._owes_a_turn():
             await self._stand_back()
-        async with Watch(free.limit(1), self._clock) as watch:
+        async with Watch(free.limit(1), self._clock, self._rng) as watch:
             while True:
                 try:
                     found = await self._document.read(_ATTEMPT)
@@ -280,7 +280,7 @@ class DistributedLock:
         jitter = min(self._heartbeat, _STAND_BACK) * self._rng.uniform(0.2, 0.5)
         until = self._clock.monotonic() + jitter.total_seconds()
         document = self._client.collection(LOCKS).document(self._document.id)
-        async with Watch(document, self._clock) as watch:
+        async with Watch(document, self._clock, self._rng) as watch:
             while (remaining := until - self._clock.monotonic()) > 1e-6:
                 try:
                     if self._taken_for(await self._document.read(_ATTEMPT)) > timedelta(0):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from datetime import timedelta
+from random import Random
 
 from google.api_core.exceptions import GoogleAPICallError
 
@@ -24,9 +25,10 @@ class Watch:
     Cost: 1 read to begin with, then 1 for each document that comes into the result, and none while nothing happens.
     """
 
-    def __init__(self, target: Target, clock: Clock) -> None:
+    def __init__(self, target: Target, clock: Clock, rng: Random) -> None:
         self._target = target
         self._clock = clock
+        self._rng = rng
         self._changed = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
@@ -53,7 +55,7 @@ class Watch:
 
     async def _listen(self) -> None:
         try:
-            async with aclosing(listen(self._target, clock=self._clock)) as snapshots:
+            async with aclosing(listen(self._target, clock=self._clock, rng=self._rng)) as snapshots:
                 async for snapshot in snapshots:
                     if snapshot.documents:
                         self._changed.set()

@@ -20,6 +20,7 @@ from emulator.front import Front
 from emulator.status import Status
 from tests.simulation.history import History
 from tests.simulation.process import Process
+from tests.simulation.streams import Stream
 
 Observe = Callable[[str, Any, Any], None]
 """Called with each RPC that was carried out: name, request, response."""
@@ -109,7 +110,12 @@ class _ProcessFront(Front):
         return self._send(rpc, request, timeout, self._network.inner.begin_stream)
 
     def begin_bidi(self, rpc: str, timeout: float | None = None) -> Any:
-        return self._network.inner.begin_bidi(rpc, timeout)
+        network = self._network
+        if network.over:
+            raise Status(StatusCode.PERMISSION_DENIED, "the simulation is over")
+        network.history.rpcs += 1
+        number = network.history.rpcs
+        return Stream(network, self._process, rpc, lambda: network.inner.begin_bidi(rpc), number=number)
 
     def _send(
         self, rpc: str, request: Any, timeout: float | None, begin: Callable[[str, Any, float | None], Any]
