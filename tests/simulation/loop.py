@@ -16,7 +16,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from tests.simulation.process import PROCESS
+from tests.simulation.process import PROCESS, Process
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if handle._cancelled:  # type: ignore[attr-defined]
             return
         process = handle._context.get(PROCESS, None)  # type: ignore[attr-defined]
-        if process is not None and process.dead:
+        if process is not None and (process.dead or process.standing):
             process.limbo.append(handle)
             return
         handle._run()  # type: ignore[attr-defined]
@@ -118,8 +118,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """Let it take so many steps from now on."""
         self._left = steps
 
-    def bring_back(self, handles: list[asyncio.Handle]) -> None:
-        """Let run what was held back of a process that is dead no longer."""
+    def bring_back(self, process: Process) -> None:
+        """Let run what was held back of a process that is dead no longer, or stands still no longer."""
+        handles, process.limbo = process.limbo, []
         self._ready.extend(handles)
 
     # What asyncio calls -----------------------------------------------------------------------------------

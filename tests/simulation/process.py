@@ -40,9 +40,11 @@ class Process:
     clock: SimulatedClock
     mortal: bool = True
     dead: bool = False
+    standing: bool = False
+    """It is starved: nothing of it runs for now, while time passes."""
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     limbo: list[asyncio.Handle] = field(default_factory=list)
-    """What would have run next, had it lived."""
+    """What would have run next, had it lived, or not stood still."""
     on_death: list[asyncio.Future[None]] = field(default_factory=list)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -58,6 +60,19 @@ class Process:
             for waiter in self.on_death:
                 if not waiter.done():
                     waiter.set_result(None)
+
+    def stand_still(self, seconds: float) -> None:
+        """Starve, for so long: time passes, answers arrive, and nothing of it runs."""
+        if self.dead or self.standing:
+            return
+        self.standing = True
+        asyncio.get_running_loop().call_later(seconds, self._go_on, context=Context())
+
+    def _go_on(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        self.standing = False
+        if not self.dead:
+            loop.bring_back(self)
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Let it do something, from outside of it; whether it lived to do it. What that raises is raised."""

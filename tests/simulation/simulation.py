@@ -131,6 +131,8 @@ async def _haunt(stage: Stage) -> None:
     """Kill, let clocks jump, and bring storms."""
     rng = stage.rng
     kills = rng.choice((0.0, 0.05, 0.3))
+    starves = rng.choice((0.0, 0.0, 0.1))
+    longest = rng.choice((1.0, 10.0, 90.0))
     while True:
         await asyncio.sleep(rng.expovariate(1.0))
         alive = [process for process in stage.processes if not process.dead]
@@ -144,6 +146,10 @@ async def _haunt(stage: Stage) -> None:
         elif draw < kills + 0.1 and stage.skew:
             victim.clock.skew = timedelta(seconds=rng.uniform(-stage.skew, stage.skew))
             stage.history.fault(victim.name, "jump", f"its clock jumps to {victim.clock.skew}")
+        elif rng.random() < starves:
+            seconds = rng.uniform(0.0, longest)
+            stage.history.fault(victim.name, "starve", f"stands still for {seconds:.1f} s")
+            victim.stand_still(seconds)
         stormy = rng.random() < 0.2
         for network in stage.networks:
             network.stormy = stormy
@@ -155,7 +161,8 @@ async def _bury(stage: Stage, loop: SimulatedLoop) -> None:
         network.over = True
     for process in stage.processes:
         process.dead = False
-        loop.bring_back(process.limbo)
+        process.standing = False
+        loop.bring_back(process)
     for _ in range(100):
         left = [task for process in stage.processes for task in process.tasks if not task.done()]
         if not left:

@@ -47,6 +47,7 @@ class Stage:
         self.emulator = Emulator(
             clock=self.clock, concurrency=rng.choice(("optimistic", "pessimistic")), seed=rng.getrandbits(32)
         )
+        self.emulator._service._store.life = f"{rng.getrandbits(128):032x}"  # in resume tokens
         self.truth = Truth(self.emulator, history, forget_after=TOMBSTONES_DELAY // timedelta(microseconds=1))
         self.observers: list[Callable[[str, Any, Any], None]] = [self.truth.observe]
         self.networks: list[Network] = []
