@@ -26,6 +26,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from google.api_core.exceptions import DeadlineExceeded
@@ -46,7 +47,9 @@ MAX_LINKS = 128
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
+@cache
 def library_version() -> str:
+    """The version of this library, for the instruments; looked up once, for that reads a file."""
     try:
         return version("eventbox")
     except PackageNotFoundError:  # pragma: no cover - run from a source tree that is not installed
