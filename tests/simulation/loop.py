@@ -28,10 +28,12 @@ class StuckError(Exception):
 class _Task(asyncio.Task[Any]):
     """Has a hash that is the same in each interpreter: sets of tasks are iterated in the order that it makes."""
 
+    def __init__(self, number: int, coro: Any, **options: Any) -> None:
+        self._number = number  # first: asyncio's own set of all tasks takes it in while it is made
+        super().__init__(coro, **options)
+
     def __hash__(self) -> int:
         return self._number
-
-    _number = 0
 
 
 class _Future(asyncio.Future[Any]):
@@ -95,7 +97,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if handle._cancelled:  # type: ignore[attr-defined]
             return
         process = handle._context.get(PROCESS, None)  # type: ignore[attr-defined]
-        if process is not None and (process.dead or process.standing):
+        if process is not None and not process.may_run():
             process.limbo.append(handle)
             return
         handle._run()  # type: ignore[attr-defined]
@@ -163,8 +165,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, coro: Any, *, name: str | None = None, context: Context | None = None, **_: Any
     ) -> asyncio.Task[Any]:
         number = next(self._numbers)
-        task = _Task(coro, loop=self, name=name or f"task {number}", context=context)
-        task._number = number
+        task = _Task(number, coro, loop=self, name=name or f"task {number}", context=context)
         process = (context or copy_context()).get(PROCESS, None)
         if process is not None:
             process.tasks.append(task)  # one that is let go of would be closed, and clean up

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from random import Random
@@ -15,6 +16,7 @@ from typing import Any
 
 from grpc import StatusCode
 
+from dsset import protos
 from emulator.driver import Rest
 from emulator.front import Front
 from emulator.status import Status
@@ -24,8 +26,6 @@ from tests.simulation.streams import Stream
 
 Observe = Callable[[str, Any, Any], None]
 """Called with each RPC that was carried out: name, request, response."""
-
-_WRITES = frozenset({"Commit", "BatchWrite", "CreateTask", "DeleteTask"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,11 @@ class Network:
         """What a process's clients speak to."""
         return _ProcessFront(self, process)
 
-    def latency(self) -> float:
-        """How long something travels."""
-        latency = self.rng.expovariate(1.0) * self.weather.latency
+    def latency(self, process: Process) -> float:
+        """How long something travels, to or from a process."""
+        latency = self.rng.expovariate(1.0) * self.weather.latency * process.slowness
         if self.weather.slow and self.rng.random() < self.weather.slow:
+            self.history.faults["slow"] += 1
             latency += self.rng.uniform(0.5, 8.0)
         return latency
 
@@ -155,10 +156,10 @@ class _Journey:
 
     def _depart(self) -> None:
         network, weather, rng = self._network, self._network.weather, self._network.rng
-        arrives = network.latency()
+        arrives = network.latency(self._process)
         if weather.death and self._process.mortal and rng.random() < weather.death:
             if rng.random() < 0.3:  # it dies before the request has left
-                self._note("dies before it is sent")
+                self._fault("dies before it is sent")
                 self._process.die()
                 return
             self._later(arrives, self._arrive, "dead")
@@ -171,18 +172,38 @@ class _Journey:
             draw -= share
         else:
             kind = ""
-        if network.stormy and self._rpc in ("Commit", "BatchWrite") and rng.random() < weather.storm:
+        if network.stormy and self._can_be_aborted() and rng.random() < weather.storm:
             kind = "aborted"
+            self._forget_transaction()
+        if kind:
+            network.history.faults[kind] += 1
         if kind == "late":
             self._later(rng.uniform(0.0, weather.longest), self._arrive, "late")
-            self._later(arrives + network.latency(), self._lose, "late")
+            self._later(arrives + network.latency(self._process), self._lose, "late")
         elif kind == "twice":
             self._later(arrives, self._arrive, "")
             self._later(arrives + rng.uniform(0.0, weather.longest), self._arrive, "again")
         elif kind in ("before", "aborted"):
-            self._later(arrives + network.latency(), self._lose, kind)
+            self._later(arrives + network.latency(self._process), self._lose, kind)
         else:
             self._later(arrives, self._arrive, kind)
+
+    def _can_be_aborted(self) -> bool:
+        if self._rpc in ("Commit", "BatchWrite"):
+            return True
+        return self._rpc in ("BatchGetDocuments", "RunQuery") and bool(
+            self._request.transaction or self._request.HasField("new_transaction")
+        )
+
+    def _forget_transaction(self) -> None:
+        """What the server aborts is at its end there, and holds no locks."""
+        transaction = getattr(self._request, "transaction", b"")
+        if transaction:
+            rollback = protos.RollbackRequest(
+                database="projects/demo/databases/(default)", transaction=transaction
+            )
+            with suppress(Status):
+                self._network.inner.begin_unary("Rollback", rollback, None)
 
     def _later(self, delay: float, callback: Callable[..., None], *args: Any) -> None:
         """In the services' context: whatever becomes of the sender, this goes on."""
@@ -221,24 +242,27 @@ class _Journey:
             self._note(f"refused {status.code.name} {kind}")
         if kind == "dead":
             if not self._process.dead:
-                self._note("its sender dies before it hears")
+                self._fault("dies before it hears")
                 self._process.die()
             return
         if kind in ("late", "again"):
             return
         if kind == "after":
-            self._later(network.latency(), self._lose, kind)
+            self._later(network.latency(self._process), self._lose, kind)
         elif kind == "cut" and isinstance(outcome, list):
             self._later(
-                network.latency(), self._deliver, _cut(outcome, network.rng.randrange(len(outcome) + 1))
+                network.latency(self._process),
+                self._deliver,
+                _cut(outcome, network.rng.randrange(len(outcome) + 1)),
             )
         else:
             answer = status or (iter(outcome) if isinstance(outcome, list) else outcome)
-            self._later(network.latency(), self._deliver, answer)
+            self._later(network.latency(self._process), self._deliver, answer)
 
     def _lose(self, kind: str) -> None:
         rng = self._network.rng
         if kind != "aborted" and self._network.weather.silent and rng.random() < self._network.weather.silent:
+            self._network.history.faults["silent"] += 1
             return
         if kind == "aborted":
             code = StatusCode.ABORTED
@@ -260,6 +284,7 @@ class _Journey:
             answer = await self._answer
         except asyncio.CancelledError:
             # the cancellation may arrive before the request is carried out, or not at all
+            self._network.history.faults["cancelled"] += 1
             self._cancelled = self._network.rng.random() < 0.5
             self._note("cancelled")
             raise
@@ -271,8 +296,12 @@ class _Journey:
         return answer
 
     def _expire(self) -> None:
-        self._note("times out")
+        self._fault("times out")
         self._deliver(Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def _fault(self, what: str) -> None:
+        self._network.history.faults[what] += 1
+        self._note(what)
 
     def _note(self, what: str) -> None:
         self._network.history.add(self._process.name, f"  {self._rpc} #{self._number} {what}")

@@ -34,11 +34,18 @@ class SimulatedClock:
 
 @dataclass(eq=False)
 class Process:
-    """A process from its start to its death. What starts again is another one."""
+    """A process from its start to its death. What starts again is another one.
+
+    Attributes:
+        slowness: by what its RPCs take longer than those of others.
+        steps: after so many steps, from one await to the next, it dies; None: never of that.
+    """
 
     name: str
     clock: SimulatedClock
     mortal: bool = True
+    slowness: float = 1.0
+    steps: int | None = None
     dead: bool = False
     standing: bool = False
     """It is starved: nothing of it runs for now, while time passes."""
@@ -52,6 +59,17 @@ class Process:
         context = Context()
         context.run(PROCESS.set, self)
         return asyncio.get_running_loop().create_task(work, context=context)
+
+    def may_run(self) -> bool:
+        """Whether it may take a step, which counts."""
+        if self.dead or self.standing:
+            return False
+        if self.steps is not None:
+            self.steps -= 1
+            if self.steps < 0:
+                self.die()
+                return False
+        return True
 
     def die(self) -> None:
         """Forget everything, now: nothing of it runs any more."""

@@ -141,14 +141,14 @@ async def _haunt(stage: Stage) -> None:
         draw = rng.random()
         victim = rng.choice(alive)
         if draw < kills:
-            stage.history.fault(victim.name, "kill", "is killed")
+            stage.history.fault(victim.name, "killed", "is killed")
             victim.die()
         elif draw < kills + 0.1 and stage.skew:
             victim.clock.skew = timedelta(seconds=rng.uniform(-stage.skew, stage.skew))
-            stage.history.fault(victim.name, "jump", f"its clock jumps to {victim.clock.skew}")
+            stage.history.fault(victim.name, "clock jumps", f"its clock jumps to {victim.clock.skew}")
         elif rng.random() < starves:
             seconds = rng.uniform(0.0, longest)
-            stage.history.fault(victim.name, "starve", f"stands still for {seconds:.1f} s")
+            stage.history.fault(victim.name, "starved", f"stands still for {seconds:.1f} s")
             victim.stand_still(seconds)
         stormy = rng.random() < 0.2
         for network in stage.networks:
@@ -162,6 +162,7 @@ async def _bury(stage: Stage, loop: SimulatedLoop) -> None:
     for process in stage.processes:
         process.dead = False
         process.standing = False
+        process.steps = None
         loop.bring_back(process)
     for _ in range(100):
         left = [task for process in stage.processes for task in process.tasks if not task.done()]

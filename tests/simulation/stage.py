@@ -73,6 +73,10 @@ class Stage:
         """A new process; its clock is as wrong as clocks are in this world, and right where it is immortal."""
         skew = timedelta(seconds=self.rng.uniform(-self.skew, self.skew)) if mortal else timedelta(0)
         process = Process(f"{name}.{len(self.processes)}", SimulatedClock(skew), mortal)
+        if mortal and self.weather.death and self.rng.random() < 0.3:
+            process.steps = int(self.rng.expovariate(1.0) * 200)
+        if mortal and self.weather.slow and self.rng.random() < 0.3:
+            process.slowness = 30.0
         self.processes.append(process)
         return process
 
@@ -109,6 +113,8 @@ class Stage:
                 self.history.violate("errors are those that are promised", f"{process.name}: {error!r:.300}")
                 return
             self.deaths += 1
+            if process.steps is not None and process.steps < 0:
+                self.history.fault(process.name, "dies at an await", "died between two steps")
             self.history.add(process.name, "is dead")
             await asyncio.sleep(self.rng.uniform(0.0, 5.0))
 
