@@ -32,18 +32,43 @@ class Result:
     plain_ms: float
 
 
+class Budget:
+    """So many seconds for so many settings, so that a run ends in time on a busy machine too.
+
+    A setting may take an even share of what is left when it begins. None: all the time that it takes.
+    """
+
+    def __init__(self, seconds: float | None, settings: int) -> None:
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._settings = settings
+
+    def next(self) -> float | None:
+        """When the next setting has to have ended, by the monotonic clock."""
+        settings, self._settings = self._settings, self._settings - 1
+        if self._until is None:
+            return None
+        now = time.monotonic()
+        return now + (self._until - now) / max(1, settings)
+
+
 async def medians(
     contenders: Mapping[str, Prepare],
     turns: int,
     around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    until: float | None = None,
+    *,
+    warm_up: bool = True,
 ) -> dict[str, float]:
     """The median of each contender's times, in milliseconds; they take turns, so that what disturbs, disturbs all.
 
-    `around` is entered for what is measured, and not for its preparation: a latency, say.
+    `around` is entered for what is measured, and not for its preparation: a latency, say. After `until`, by the
+    monotonic clock, no further turn begins, but for the first that counts. The one before it is for warming up.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
-    for turn in range(turns + 1):
+    for turn in range(0 if warm_up else 1, turns + 1):
+        if turn > 1 and until is not None and time.monotonic() > until:
+            break
         for offset in range(len(names)):
             name = names[(turn + offset) % len(names)]
             work = await contenders[name](turn)
@@ -52,9 +77,13 @@ async def medians(
                 began = time.perf_counter()
                 await work()
                 took = time.perf_counter() - began
-            if turn:  # the first is for warming up
+            if turn:
                 times[name].append(took * 1_000)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+QUICK_S = 40.0
+"""Seconds that a quick run takes at most, but for its last turns."""
 
 
 def report(results: list[Result], *, as_json: bool) -> None:

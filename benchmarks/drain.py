@@ -1,14 +1,13 @@
 """Draining a backlog, beside its floor and the plain ways: `python -m benchmarks.drain [--json] [--quick]`.
 
-A recipient with a state has ten batches of outstanding events of 200 bytes. Ours drains them; floor and plain run batch
-after batch (a floor's batch is the RPCs of one of `process_batch`). Times are of one batch.
+A recipient with a state has ten batches (five of 1,000) of outstanding events of 200 bytes. Ours drains them, the floor is the
+same RPCs (a listing beside each commit), and plain runs batch after batch. Times are of one batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,13 +15,15 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import Result, medians, report
-from benchmarks.pinning import connect, latency, pinned_emulator
-from benchmarks.process_batch import Batches, Count, decide
+from benchmarks.contest import QUICK_S, Budget, Result, medians, report
+from benchmarks.filling import INBOX
+from benchmarks.pinning import connected, latency, pinned_emulator
+from benchmarks.process_batch import LATENCIES, MANY, SIZES, Batches, Count, Work, decide
 
-BATCHES = 10
 
-Work = Callable[[], Awaitable[Any]]
+def batches(events: int) -> int:
+    """How many batches a backlog has."""
+    return 10 if events < MANY else 5
 
 
 class Drains:
@@ -33,40 +34,42 @@ class Drains:
         self._client = client
 
     async def ours(self, events: int, _turn: int) -> Work:
-        recipient = await self._batches.recipient(events * BATCHES)
+        recipient = await self._batches.recipient(events * batches(events))
 
         async def run() -> None:
             done = await self._batches.box.drain(
-                recipient, Count(recipient), max_events=events, max_batches=BATCHES
+                recipient, Count(recipient), max_events=events, max_batches=batches(events)
             )
-            assert done.events == events * BATCHES
+            assert done.events == events * batches(events)
 
         return run
 
     async def raw(self, events: int, _turn: int) -> Work:
-        prepared = [await self._batches.raw(events) for _ in range(BATCHES)]
-
-        async def run() -> None:
-            for batch in prepared:
-                await batch()
-
-        return run
+        recipient = await self._batches.recipient(events * batches(events))
+        prepared = await self._batches.floor.prepare_drain(
+            recipient.ref._document_path, INBOX, events, batches(events)
+        )
+        assert prepared._events == events * batches(events)
+        return prepared.run
 
     async def plain(self, way: Any, events: int, _turn: int) -> Work:
-        path = await self._batches.plain_inbox(events * BATCHES)
+        path = await self._batches.plain_inbox(events * batches(events))
 
         async def run() -> None:
-            for _ in range(BATCHES):
+            for _ in range(batches(events)):
                 assert await way(self._client, path, events, decide) == events
 
         return run
 
 
-async def measure(latencies: Sequence[int], sizes: Sequence[int], turns: int) -> list[Result]:
+async def measure(
+    latencies: Sequence[int], sizes: Sequence[int], turns: Callable[[int], int], seconds: float | None = None
+) -> list[Result]:
     """A row for each number of events a batch and each latency."""
     results = []
-    async with pinned_emulator() as process:
-        drains = Drains(connect(process.address))
+    budget = Budget(seconds, len(latencies) * len(sizes))
+    async with pinned_emulator() as process, connected(process.address) as client:
+        drains = Drains(client)
         for events in sizes:
             for milliseconds in latencies:
                 found = await medians(
@@ -76,17 +79,19 @@ async def measure(latencies: Sequence[int], sizes: Sequence[int], turns: int) ->
                         "outside": partial(drains.plain, plain.listed_outside, events),
                         "in_one": partial(drains.plain, plain.all_in_one, events),
                     },
-                    turns,
+                    turns(events),
                     partial(latency, process, milliseconds),
+                    budget.next(),
+                    warm_up=events < MANY,
                 )
                 results.append(
                     Result(
                         "drain",
                         milliseconds,
                         events,
-                        found["floor"] / BATCHES,
-                        found["ours"] / BATCHES,
-                        min(found["outside"], found["in_one"]) / BATCHES,
+                        found["floor"] / batches(events),
+                        found["ours"] / batches(events),
+                        min(found["outside"], found["in_one"]) / batches(events),
                     )
                 )
     return results
@@ -97,9 +102,14 @@ async def measure(latencies: Sequence[int], sizes: Sequence[int], turns: int) ->
 @click.option("--quick", is_flag=True, help="Fewer settings and turns, in under a minute.")
 def main(as_json: bool, quick: bool) -> None:
     """Measure draining a backlog beside its floor and the plain ways."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    latencies, sizes = ((0, 10), (1, 10, 100)) if quick else ((0, 10, 30), (1, 10, 100, 1_000))
-    report(asyncio.run(measure(latencies, sizes, 3 if quick else 7)), as_json=as_json)
+    latencies = (0, 10) if quick else LATENCIES
+
+    def turns(events: int) -> int:
+        if quick:
+            return 5 if events < MANY else 2
+        return 9 if events < MANY else 5
+
+    report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else None)), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Emitting, beside its floor and beside the plain way: `python -m benchmarks.emit [--json] [--quick]`.
 
 `emit`: one event at a time, each to a recipient of its own. `emit_concurrent`: 64 emitters at once. `emit_shared`: the
-same by a box with `share_emits`. A row's `events` is how many emitters there are, its times are of one event.
+same by a box with `share_emits`; its floor is what the box does, two RPCs of half the emitters' events at a time. A
+row's `events` is how many emitters there are; its times are of one event: what all of them took, by their number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -17,9 +17,9 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import Result, medians, report
+from benchmarks.contest import QUICK_S, Budget, Result, medians, report
 from benchmarks.floor import Floor
-from benchmarks.pinning import connect, latency, pinned_emulator
+from benchmarks.pinning import connected, latency, pinned_emulator
 from eventbox import EventBox, Recipient
 
 VALUE = b"v" * 200
@@ -55,6 +55,25 @@ class Emits:
 
         return lambda: asyncio.gather(*map(emitter, requests))
 
+    async def raw_shared(self, emitters: int, each: int, _turn: int) -> Work:
+        half = emitters // 2
+        requests = [
+            self.floor.prepare_emits(
+                [
+                    (f"{self.floor.root}/shared/{next(self._fresh)}/eventbox_inbox/{n}", str(n))
+                    for n in range(half)
+                ],
+                VALUE,
+            )
+            for _ in range(2 * each)
+        ]
+
+        async def sender(mine: list[bytes]) -> None:
+            for request in mine:
+                await self.floor.emit(request)
+
+        return lambda: asyncio.gather(sender(requests[:each]), sender(requests[each:]))
+
     async def ours(self, box: EventBox, emitters: int, each: int, _turn: int) -> Work:
         numbers = [[next(self._fresh) for _ in range(each)] for _ in range(emitters)]
 
@@ -75,26 +94,29 @@ class Emits:
         return lambda: asyncio.gather(*map(emitter, numbers))
 
 
-async def measure(latencies: tuple[int, ...], turns: int) -> list[Result]:
+async def measure(latencies: tuple[int, ...], turns: int, seconds: float | None = None) -> list[Result]:
     """All rows."""
     results = []
-    async with pinned_emulator() as process:
-        emits = Emits(connect(process.address))
+    budget = Budget(seconds, 3 * len(latencies))
+    async with pinned_emulator() as process, connected(process.address) as client:
+        emits = Emits(client)
         for milliseconds in latencies:
             around = partial(latency, process, milliseconds)
-            for benchmark, box, emitters, each in (
-                ("emit", emits.box, 1, 20),
-                ("emit_concurrent", emits.box, EMITTERS, 10),
-                ("emit_shared", emits.sharing, EMITTERS, 10),
+            each_at_once = 5 if milliseconds else 10
+            for benchmark, floor, box, emitters, each in (
+                ("emit", emits.raw, emits.box, 1, 10 if milliseconds else 40),
+                ("emit_concurrent", emits.raw, emits.box, EMITTERS, each_at_once),
+                ("emit_shared", emits.raw_shared, emits.sharing, EMITTERS, each_at_once),
             ):
                 found = await medians(
                     {
-                        "floor": partial(emits.raw, emitters, each),
+                        "floor": partial(floor, emitters, each),
                         "ours": partial(emits.ours, box, emitters, each),
                         "plain": partial(emits.plain, emitters, each),
                     },
                     turns,
                     around,
+                    budget.next(),
                 )
                 per_event = {name: took / (emitters * each) for name, took in found.items()}
                 results.append(
@@ -115,9 +137,8 @@ async def measure(latencies: tuple[int, ...], turns: int) -> list[Result]:
 @click.option("--quick", is_flag=True, help="Fewer settings and turns, in under a minute.")
 def main(as_json: bool, quick: bool) -> None:
     """Measure emitting beside its floor and the plain way."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     latencies = (0, 10) if quick else (0, 10, 30)
-    report(asyncio.run(measure(latencies, 5 if quick else 15)), as_json=as_json)
+    report(asyncio.run(measure(latencies, 7 if quick else 25, QUICK_S if quick else None)), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ messages is included, everything else is left out: no processor, no states, no c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from google.cloud.firestore import AsyncClient
@@ -15,6 +16,7 @@ from dsset import documents, protos
 from dsset.items import Item
 
 _SERVICE = "/google.firestore.v1.Firestore/"
+_TOKEN = b"0123456789abcdef"
 _READY_NOW = 2**61  # later than anything is due
 
 
@@ -58,32 +60,57 @@ class Floor:
             one for one in await self._read(self._query, query.SerializeToString()) if one.document.name
         ]
         read_time = documents.moment(listed[-1].read_time)
-        common = documents.tombstone_entries(b"0123456789abcdef", read_time)
+        common = documents.tombstone_entries(_TOKEN, read_time)
         writes = [
             documents.pop(one.document.name, documents.decode(one.document), common).message()
             for one in listed
         ]
         found = state[-1].found
-        fields = dict(found.fields) or {"total": protos.Value(integer_value=0)}
-        fields["eventbox_eversion"] = protos.Value(integer_value=fields["total"].integer_value + 1)
-        fields["eventbox_token"] = protos.Value(bytes_value=b"0123456789abcdef")
-        save = protos.Write(
-            update=protos.Document(name=name, fields=fields),
-            update_mask=protos.DocumentMask(field_paths=sorted(fields)),
-            current_document=protos.Precondition(update_time=found.update_time)
+        version = (
+            protos.Precondition(update_time=found.update_time)
             if found.name
-            else protos.Precondition(exists=False),
+            else protos.Precondition(exists=False)
         )
+        save = _save(name, found, version)
         commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
         return PreparedBatch(
             self, get.SerializeToString(), query.SerializeToString(), commit.SerializeToString(), len(writes)
         )
 
+    async def prepare_drain(self, name: str, inbox: str, events: int, batches: int) -> PreparedDrain:
+        """Encode the requests of a drain of so many batches, which consume what is outstanding now."""
+        get = protos.BatchGetDocumentsRequest(database=self.database, documents=[name])
+        whole = protos.RunQueryRequest(
+            parent=name, structured_query=documents.query_due(inbox, _READY_NOW, events * batches)
+        )
+        state = await self._read(self._get, get.SerializeToString())
+        listed = [
+            one for one in await self._read(self._query, whole.SerializeToString()) if one.document.name
+        ]
+        common = documents.tombstone_entries(_TOKEN, documents.moment(listed[-1].read_time))
+        queries, commits = [], []
+        after: tuple[int, str] | None = None
+        for begin in range(0, len(listed), events):
+            query = documents.query_due(inbox, _READY_NOW, events, after)
+            queries.append(protos.RunQueryRequest(parent=name, structured_query=query).SerializeToString())
+            batch = [one.document for one in listed[begin : begin + events]]
+            after = documents.cursor(batch[-1])
+            writes = [documents.pop(one.name, documents.decode(one), common).message() for one in batch]
+            # each batch's save bears the version of the one before, which cannot be known yet
+            save = _save(name, state[-1].found, protos.Precondition(exists=True))
+            commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
+            commits.append(commit.SerializeToString())
+        return PreparedDrain(self, get.SerializeToString(), queries, commits, len(listed))
+
+    def prepare_emits(self, named: Sequence[tuple[str, str]], value: bytes) -> bytes:
+        """Encode the request of emits that share it: a document's name and an event's ID each."""
+        writes = [documents.create(name, Item(event_id, value), _TOKEN) for name, event_id in named]
+        encoded: bytes = protos.BatchWriteRequest(database=self.database, writes=writes).SerializeToString()
+        return encoded
+
     def prepare_emit(self, name: str, event_id: str, value: bytes) -> bytes:
         """Encode the request of an emit."""
-        write = documents.create(name, Item(event_id, value), b"0123456789abcdef")
-        encoded: bytes = protos.BatchWriteRequest(database=self.database, writes=[write]).SerializeToString()
-        return encoded
+        return self.prepare_emits([(name, event_id)], value)
 
     async def emit(self, request: bytes) -> None:
         """Send it."""
@@ -107,3 +134,37 @@ class PreparedBatch:
         await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._query))
         await floor._commit(self._commit, metadata=floor._metadata)
         return self._events
+
+
+class PreparedDrain:
+    """A drain's RPCs, ready to be sent: the next batch is listed while the one before is committed."""
+
+    def __init__(
+        self, floor: Floor, get: bytes, queries: Sequence[bytes], commits: Sequence[bytes], events: int
+    ) -> None:
+        self._floor = floor
+        self._get, self._queries, self._commits = get, queries, commits
+        self._events = events
+
+    async def run(self) -> int:
+        """The reads of the first batch, then a round trip for each; how many events it consumes."""
+        floor = self._floor
+        await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._queries[0]))
+        for commit, query in zip(self._commits, [*self._queries[1:], None], strict=True):
+            sent = floor._commit(commit, metadata=floor._metadata)
+            if query is not None:
+                await asyncio.gather(sent, floor._read(floor._query, query))
+            else:
+                await sent
+        return self._events
+
+
+def _save(name: str, found: Any, precondition: Any) -> Any:
+    fields = dict(found.fields) or {"total": protos.Value(integer_value=0)}
+    fields["eventbox_eversion"] = protos.Value(integer_value=fields["total"].integer_value + 1)
+    fields["eventbox_token"] = protos.Value(bytes_value=_TOKEN)
+    return protos.Write(
+        update=protos.Document(name=name, fields=fields),
+        update_mask=protos.DocumentMask(field_paths=sorted(fields)),
+        current_document=precondition,
+    )

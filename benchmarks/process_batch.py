@@ -1,13 +1,13 @@
 """One batch, beside its floor and beside two plain ways: `python -m benchmarks.process_batch [--json] [--quick]`.
 
 Each batch has a recipient of its own with a state and so many outstanding events of 200 bytes, and consumes them all.
+Small batches are measured several in a row, for a single one would measure how processes wake up. Times are of one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +17,19 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import Result, medians, report
+from benchmarks.contest import QUICK_S, Budget, Result, medians, report
+from benchmarks.filling import Filling
 from benchmarks.floor import Floor
-from benchmarks.pinning import connect, latency, pinned_emulator
-from eventbox import DocumentProcessor, Event, EventBox, Mutation, NewEvent, Recipient, Transition
+from benchmarks.pinning import connected, latency, pinned_emulator
+from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
 
 VALUE = b"v" * 200
 LATENCIES = (0, 10, 30)
 SIZES = (1, 10, 100, 1_000)
+MANY = 1_000
+"""So large a batch needs no warming up: the smaller ones before it have done that."""
+
+Work = Callable[[], Awaitable[Any]]
 
 
 @dataclass
@@ -56,9 +61,10 @@ class Batches:
         self.client = client
         self.box = EventBox(client)
         self.floor = Floor(client)
+        self.filling = Filling(client)
         self._fresh = itertools.count()
 
-    async def ours(self, events: int) -> Callable[[], Awaitable[Any]]:
+    async def ours(self, events: int) -> Work:
         recipient = await self.recipient(events)
         processor = Count(recipient)
 
@@ -67,55 +73,61 @@ class Batches:
 
         return run
 
-    async def raw(self, events: int) -> Callable[[], Awaitable[Any]]:
+    async def raw(self, events: int) -> Work:
         recipient = await self.recipient(events)
         prepared = await self.floor.prepare_batch(recipient.ref._document_path, "eventbox_inbox", events)
         assert prepared._events == events
         return prepared.run
 
-    async def outside(self, events: int) -> Callable[[], Awaitable[Any]]:
+    async def outside(self, events: int) -> Work:
         path = await self.plain_inbox(events)
         return lambda: plain.listed_outside(self.client, path, events, decide)
 
-    async def in_one(self, events: int) -> Callable[[], Awaitable[Any]]:
+    async def in_one(self, events: int) -> Work:
         path = await self.plain_inbox(events)
         return lambda: plain.all_in_one(self.client, path, events, decide)
 
     async def recipient(self, events: int) -> Recipient:
-        ref = self.client.document(f"accounts/ours-{next(self._fresh)}")
-        await ref.set({"total": 1, "note": "n" * 50, "eventbox_eversion": 1})
-        recipient = Recipient(ref, "account")
-        await self.box.emit_many([NewEvent(VALUE) for _ in range(events)], recipient)
+        recipient = Recipient(self.client.document(f"accounts/ours-{next(self._fresh)}"), "account")
+        state = {"total": 1, "note": "n" * 50, "eventbox_eversion": 1}
+        await self.filling.recipient(recipient.ref, state, events, VALUE)
         return recipient
 
     async def plain_inbox(self, events: int) -> str:
         ref = self.client.document(f"accounts/plain-{next(self._fresh)}")
-        await ref.set({"total": 1, "note": "n" * 50, "version": 1})
-        for begin in range(0, events, 500):
-            batch = self.client.batch()
-            for n in range(begin, min(begin + 500, events)):
-                batch.create(ref.collection(plain.EVENTS).document(f"{n:x}"), {"value": VALUE})
-            await batch.commit()
+        await self.filling.plain(ref, {"total": 1, "note": "n" * 50, "version": 1}, events, VALUE)
         return str(ref.path)
 
 
-async def _fresh(
-    make: Callable[[int], Awaitable[Callable[[], Awaitable[Any]]]], events: int, _turn: int
-) -> Callable[[], Awaitable[Any]]:
-    return await make(events)
+async def _in_a_row(make: Callable[[int], Awaitable[Work]], events: int, batches: int, _turn: int) -> Work:
+    works = [await make(events) for _ in range(batches)]
+
+    async def run() -> None:
+        for work in works:
+            await work()
+
+    return run
+
+
+def batches_in_a_row(events: int, milliseconds: int) -> int:
+    """How many batches make a turn: enough for some 30 ms without latency; with it they take long enough."""
+    return max(1, min(10, 300 // max(events, 1)) if not milliseconds else min(2, 200 // max(events, 1)))
 
 
 async def measure(
-    latencies: Sequence[int], sizes: Sequence[int], turns: Callable[[int], int]
+    latencies: Sequence[int], sizes: Sequence[int], turns: Callable[[int], int], seconds: float | None = None
 ) -> list[Result]:
+    """A row for each number of events a batch and each latency."""
     results = []
-    async with pinned_emulator() as process:
-        batches = Batches(connect(process.address))
+    budget = Budget(seconds, len(latencies) * len(sizes))
+    async with pinned_emulator() as process, connected(process.address) as client:
+        batches = Batches(client)
         for events in sizes:
             for milliseconds in latencies:
+                in_a_row = batches_in_a_row(events, milliseconds)
                 found = await medians(
                     {
-                        name: partial(_fresh, make, events)
+                        name: partial(_in_a_row, make, events, in_a_row)
                         for name, make in {
                             "floor": batches.raw,
                             "ours": batches.ours,
@@ -125,15 +137,17 @@ async def measure(
                     },
                     turns(events),
                     partial(latency, process, milliseconds),
+                    budget.next(),
+                    warm_up=events < MANY,
                 )
                 results.append(
                     Result(
                         "process_batch",
                         milliseconds,
                         events,
-                        found["floor"],
-                        found["ours"],
-                        min(found["outside"], found["in_one"]),
+                        found["floor"] / in_a_row,
+                        found["ours"] / in_a_row,
+                        min(found["outside"], found["in_one"]) / in_a_row,
                     )
                 )
     return results
@@ -144,14 +158,14 @@ async def measure(
 @click.option("--quick", is_flag=True, help="Fewer settings and turns, in under a minute.")
 def main(as_json: bool, quick: bool) -> None:
     """Measure a batch beside its floor and the plain ways."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     latencies = (0, 10) if quick else LATENCIES
 
     def turns(events: int) -> int:
-        most = 40 if events < 1_000 else 12
-        return max(5, most // 4) if quick else most
+        if quick:
+            return 8 if events < MANY else 5
+        return 30 if events < MANY else 10
 
-    report(asyncio.run(measure(latencies, SIZES, turns)), as_json=as_json)
+    report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else None)), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ async def test_a_batch_is_measured_beside_its_floor_and_the_plain_ways() -> None
 
 
 async def test_a_drain_is_measured_beside_its_floor_and_the_plain_ways() -> None:
-    check(await drain.measure((0,), (2,), 1), "drain", [(2, 0)])
+    check(await drain.measure((0,), (2,), lambda events: 1), "drain", [(2, 0)])
 
 
 async def test_emitting_is_measured_beside_its_floor_and_the_plain_way() -> None:
