@@ -57,6 +57,7 @@ class Stage:
         self.processes: list[Process] = []
         self.skew = rng.choice((0.0, 0.0, 2.0, 30.0))
         self.deaths = 0
+        self._clients: dict[Process, AsyncClient] = {}
         self.checks: Counter[str] = Counter()
 
     def connect(self, front: Any, rng: Random, observe: Callable[[str, Any, Any], None]) -> Network:
@@ -81,8 +82,10 @@ class Stage:
         return process
 
     def client(self, process: Process) -> AsyncClient:
-        """google's client, over this network."""
-        client = AsyncClient(project="demo", credentials=AnonymousCredentials())
+        """google's client, over this network; one for each process."""
+        if process in self._clients:
+            return self._clients[process]
+        client = self._clients[process] = AsyncClient(project="demo", credentials=AnonymousCredentials())
         channel = InProcessChannel(self.network.front(process))
         client._firestore_api_internal = FirestoreAsyncClient(
             transport=FirestoreGrpcAsyncIOTransport(channel=channel)

@@ -31,6 +31,10 @@ class Truth:
         version = self._store.latest(ROOT + path)
         return None if version is None else version.message.fields
 
+    def version(self, name: str) -> Any:
+        """A document's latest version, by its full name; None where there never was one."""
+        return self._store.latest(name)
+
     def collection(self, id: str) -> dict[str, Any]:
         """The fields of a top-level collection's documents, by their IDs."""
         prefix = f"{ROOT}{id}/"

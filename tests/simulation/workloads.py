@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.simulation.sources.ingestion import Ingestion
 from tests.simulation.stage import Stage
 from tests.simulation.transfers import Transfers
 from tests.simulation.workload import Workload
 
 SHARES: dict[type[Workload], int] = {
     Transfers: 10,
+    Ingestion: 3,
 }
 """So many in each of their sum of histories."""
 
