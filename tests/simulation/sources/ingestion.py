@@ -1,4 +1,4 @@
-"""The workload of leadership that moves: feeds that are taken in by one process at a time, and other work of leaders."""
+"""The workload of leadership that moves: feeds taken in by one process at a time, and other work of leaders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from random import Random
 
 from google.api_core.exceptions import GoogleAPICallError
 
-from eventbox import ContentionError, DocumentProcessor, Event, Mutation, Recipient, Transition, UnknownOutcomeError
-from eventbox.sources import BoxWriter, Leader, LockLostError, run
 from dsset.documents import document_id
+from eventbox import (
+    ContentionError,
+    DocumentProcessor,
+    Event,
+    Mutation,
+    Recipient,
+    Transition,
+    UnknownOutcomeError,
+)
+from eventbox.sources import BoxWriter, Leader, LockLostError, run
 from tests.simulation.process import Process
 from tests.simulation.sources.feed import Feed, Follower
 from tests.simulation.sources.leadership import Leadership
@@ -121,7 +129,9 @@ class Ingestion(Workload):
                 except LockLostError:
                     self.stage.history.add(process.name, "has lost its lease")
             if self.leading[process]:
-                self.stage.history.violate("work ends with the lease", f"{process.name} leads no more, and works")
+                self.stage.history.violate(
+                    "work ends with the lease", f"{process.name} leads no more, and works"
+                )
             await process.clock.sleep(timedelta(seconds=rng.choice((0.0, 3.0))))
 
     async def _work(self, process: Process) -> None:
@@ -145,12 +155,16 @@ class Ingestion(Workload):
         begin, end = feed.position(before), feed.position(after)
         stage.history.add("", f"{name} is taken in up to {after!r}")
         if end <= begin:
-            stage.history.violate("the pointer only moves on", f"that of {name} went from {before!r} to {after!r}")
+            stage.history.violate(
+                "the pointer only moves on", f"that of {name} went from {before!r} to {after!r}"
+            )
         for number in range(begin, end):
             for event_id in feed.event_ids(number):
                 stage.checks["a block before its pointer"] += 1
                 if stage.truth.fields(f"taken/{name}/eventbox_inbox/{document_id(event_id)}") is None:
-                    stage.history.violate("a block before its pointer", f"{name} is at {after!r}, without {number}")
+                    stage.history.violate(
+                        "a block before its pointer", f"{name} is at {after!r}, without {number}"
+                    )
 
     # The end ----------------------------------------------------------------------------------------------
 
@@ -176,16 +190,21 @@ class Ingestion(Workload):
         probe = self.leadership.lock(other, key, self.heartbeat, self.lease, self.rng)
         for process, within in ((one, _PROMPT), (other, lease + _PROMPT)):
             grow()
-            process.start(play(process))  # type: ignore[arg-type]
+            if process is one:
+                process.start(play(process))  # type: ignore[arg-type]
             if key == WORK:
                 within += 70.0  # for the work of the one before, and as many turns as it took
-            if not await self._within(within, lambda process=process: self.leadership.holder(probe) is process):  # type: ignore[misc]
+            if not await self._within(
+                within, lambda process=process: self.leadership.holder(probe) is process
+            ):  # type: ignore[misc]
                 stage.history.violate("taken over in time", f"{process.name} waits for more than {within} s")
             stage.checks["taken over in time"] += 1
             if key != WORK:
                 last = self.feeds[key].pointer(len(self.feeds[key].blocks) - 1)
                 if not await self._within(_PATIENCE, lambda last=last: self.leadership.latest(key) == last):  # type: ignore[misc]
-                    stage.history.violate("liveness", f"{key} is not taken in: {self.leadership.latest(key)!r}")
+                    stage.history.violate(
+                        "liveness", f"{key} is not taken in: {self.leadership.latest(key)!r}"
+                    )
             if process is one:
                 other.start(play(other))  # type: ignore[arg-type]
                 await asyncio.sleep(2.0)
@@ -203,13 +222,17 @@ class Ingestion(Workload):
     def judge(self) -> None:
         for name, feed in self.feeds.items():
             fields = self.stage.truth.fields(f"taken/{name}")
-            values = [] if fields is None else [one.string_value for one in fields["values"].array_value.values]
+            values = (
+                [] if fields is None else [one.string_value for one in fields["values"].array_value.values]
+            )
             expected = {value.decode() for block in feed.blocks for value in block}
             self.stage.checks["each block once"] += len(expected)
             twice = [value for value, times in Counter(values).items() if times > 1]
             if twice or set(values) != expected:
                 differing = sorted(set(values) ^ expected)
-                self.stage.history.violate("each block once", f"of {name}: {differing} are amiss, {twice} came twice")
+                self.stage.history.violate(
+                    "each block once", f"of {name}: {differing} are amiss, {twice} came twice"
+                )
 
     def figures(self) -> dict[str, int]:
         return {

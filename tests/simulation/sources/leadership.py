@@ -58,7 +58,12 @@ class Leadership:
         """A contender for a lock."""
         client = self.stage.client(process)
         lock = DistributedLock(
-            client, key, heartbeat=heartbeat, lease=lease, clock=process.clock, rng=Random(rng.getrandbits(64))
+            client,
+            key,
+            heartbeat=heartbeat,
+            lease=lease,
+            clock=process.clock,
+            rng=Random(rng.getrandbits(64)),
         )
         self._locks.setdefault(lock._document.id, []).append((process, lock))
         return lock
@@ -106,7 +111,9 @@ class Leadership:
             self._taken(lock, before, now)
             self._holders[lock] = holder
         elif before is not None and (now.token != before.token or (holder and not before.holder)):
-            self._violate("at most one leader", f"{lock} was let go, and is held again by the same one: {now}")
+            self._violate(
+                "at most one leader", f"{lock} was let go, and is held again by the same one: {now}"
+            )
 
     def _taken(self, lock: str, before: Lease | None, now: Lease) -> None:
         checks = self.stage.checks
@@ -145,7 +152,9 @@ class Leadership:
             self.commits += 1
             self._moved(ingestor, before.latest, latest)
         elif latest is None and before.latest is not None:
-            self._violate("the pointer only moves on", f"that of {ingestor} is gone, it was {before.latest!r}")
+            self._violate(
+                "the pointer only moves on", f"that of {ingestor} is gone, it was {before.latest!r}"
+            )
 
     def _violate(self, promise: str, detail: str) -> None:
         self.stage.history.violate(promise, detail)
