@@ -1,71 +1,110 @@
-"""The promises, each compared with what happened."""
+"""The promises of the transfers, each compared with what happened."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-from tests.simulation.accounts import CHANGING, OPENING, Scene, trace_id
+from tests.simulation.accounts import CHANGING
+from tests.simulation.scene import OPENING, Scene, trace_id, trace_path
 
 
-def judge(scene: Scene) -> None:
-    """Compare what the application was told with what lies in the database, once everything is consumed."""
-    ledger, truth, violate = scene.ledger, scene.truth, scene.history.violate
-    traces = truth.collection("traces")
-    applied = {id: fields["n"].integer_value for id, fields in traces.items()}
-    by = {one.string_value for fields in traces.values() for one in fields["by"].array_value.values}
+class Judge:
+    """Compares what the application was told with what lies in the database, once everything is consumed."""
 
-    for id, times in applied.items():
-        if times != 1:
-            violate("effect exactly once", f"{id} was applied {times} times")
-    markers = truth.collection("markers")
-    expected = dict.fromkeys(scene.recipients, OPENING)
-    reads = 0
-    for (path, id), emission in ledger.emissions.items():
-        was_applied = trace_id(path, id) in applied
-        if emission.kind == "noise":
-            if was_applied:
-                violate("garbage", f"{id} was garbage, and was applied")
-            continue
-        if emission.accepted and not was_applied:
-            violate("nothing lost", f"{id} was emitted to {path}, and never applied")
-        if emission.marker is not None and was_applied != (emission.marker in markers):
-            violate(
-                "all or nothing", f"{id} and its marker {emission.marker} are not both there, or both not"
-            )
-        if was_applied:
-            reads += emission.kind == "read"
-    for path in scene.recipients:
-        fields = truth.fields(path)
-        state_ids = (
-            [] if fields is None else [one.string_value for one in fields["applied"].array_value.values]
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._ledger = scene.ledger
+        self._truth = scene.stage.truth
+        traces = self._truth.collection("traces")
+        self._applied = {id: fields["n"].integer_value for id, fields in traces.items()}
+        self._by = {one.string_value for fields in traces.values() for one in fields["by"].array_value.values}
+        self._markers = self._truth.collection("markers")
+
+    def judge(self) -> None:
+        self._emissions()
+        self._accounts()
+        self._reads()
+        self._batches()
+        self._transactions()
+
+    def _emissions(self) -> None:
+        check = self._scene.check
+        for id, times in self._applied.items():
+            check("effect exactly once", times == 1, f"{id} was applied {times} times")
+        for (path, id), emission in self._ledger.emissions.items():
+            was_applied = trace_id(path, id) in self._applied
+            if emission.kind == "noise":
+                check("garbage has no effect", not was_applied, f"{id} was garbage, and was applied")
+                continue
+            if emission.accepted:
+                check("nothing lost", was_applied, f"{id} was emitted to {path}, and never applied")
+            if emission.marker is not None:
+                both = was_applied == (emission.marker in self._markers)
+                detail = f"{id} and its marker {emission.marker} are not both there, or both not"
+                check("all or nothing", both, detail)
+
+    def _accounts(self) -> None:
+        check = self._scene.check
+        traced: dict[str, set[str]] = defaultdict(set)
+        for id in self._applied:
+            traced[trace_path(id)].add(id)
+        kinds = {trace_id(*key): emission.kind for key, emission in self._ledger.emissions.items()}
+        held = 0
+        for path in self._scene.recipients:
+            fields = self._truth.fields(path)
+            applied = fields["applied"].array_value.values if fields and "applied" in fields else ()
+            state_ids = [one.string_value for one in applied]
+            twice = [id for id, times in Counter(state_ids).items() if times > 1]
+            check("effect exactly once", not twice, f"the state of {path} has {twice} twice")
+            told = {trace_id(path, id) for id in state_ids}
+            # what another account has sent is a credit
+            changing = {id for id in traced[path] if kinds.get(id, "credit") in CHANGING}
+            detail = f"state and side effects of {path} differ: {sorted(told ^ changing)}"
+            check("all or nothing", told == changing, detail)
+            held += fields["balance"].integer_value if fields and "balance" in fields else OPENING
+            if path.startswith("accounts/"):
+                touched = fields["touched"].integer_value if fields and "touched" in fields else 0
+                expected = sum(kinds.get(id) == "touch" for id in traced[path])
+                detail = f"{expected} side effects have touched {path}, and it says {touched}"
+                check("all or nothing", touched == expected, detail)
+        credited = sum(
+            emission.amount
+            for (path, id), emission in self._ledger.emissions.items()
+            if emission.kind == "credit" and trace_id(path, id) in self._applied
         )
-        twice = [id for id, times in Counter(state_ids).items() if times > 1]
-        if twice:
-            violate("effect exactly once", f"the state of {path} has {twice} twice")
-        told = {trace_id(path, id) for id in state_ids}
-        traced = {id for id in applied if id.startswith(trace_id(path, ""))}
-        notes = {
-            trace_id(path, id)
-            for (to, id), emission in ledger.emissions.items()
-            if to == path and emission.kind not in CHANGING
-        }
-        if told != traced - notes:
-            difference = sorted(told ^ (traced - notes))
-            violate("all or nothing", f"state and side effects of {path} differ: {difference}")
-        expected[path] = OPENING if fields is None else fields["balance"].integer_value
-    credited = sum(
-        emission.amount
-        for (path, id), emission in ledger.emissions.items()
-        if emission.kind == "credit" and trace_id(path, id) in applied
-    )
-    total = OPENING * len(scene.recipients) + credited
-    if sum(expected.values()) != total:
-        violate("the sum stays", f"the accounts hold {sum(expected.values())}, not {total}")
-    shared = truth.fields("shared/count")
-    if (0 if shared is None else shared["n"].integer_value) != reads:
-        violate("isolation", f"{reads} side effects counted, and the count is {shared}")
-    for batch, error in ledger.refused.items():
-        if any(mark.startswith(f"{batch}.") for mark in by):
-            violate("contention is reported as such", f"{batch} was committed, but the caller got {error}")
-    for mark in ledger.done - by:
-        violate("all or nothing", f"{mark} was reported as committed, and was not")
+        total = OPENING * len(self._scene.recipients) + credited
+        check("the sum stays", held == total, f"the accounts hold {held}, not {total}")
+
+    def _reads(self) -> None:
+        reads = sum(
+            emission.kind == "read" and trace_id(*key) in self._applied
+            for key, emission in self._ledger.emissions.items()
+        )
+        shared = self._truth.fields("shared/count")
+        count = 0 if shared is None else shared["n"].integer_value
+        self._scene.check(
+            "isolation", count == reads, f"{reads} side effects counted, and the count is {count}"
+        )
+
+    def _batches(self) -> None:
+        check, ledger = self._scene.check, self._ledger
+        committed = {mark.partition(".")[0] for mark in self._by}
+        for batch, error in ledger.refused.items():
+            detail = f"{batch} was committed, but the caller got {error}"
+            check("contention is reported as such", batch not in committed, detail)
+        for mark in sorted(ledger.done):
+            check("all or nothing", mark in self._by, f"{mark} was reported as committed, and was not")
+        for mark in sorted(self._by):
+            if mark.partition(".")[0] in ledger.heard:
+                detail = f"{mark} was committed and its caller was told, and its callback never ran"
+                check("post-process runs where its caller lives", ledger.post_processed[mark] > 0, detail)
+
+    def _transactions(self) -> None:
+        check, ledger = self._scene.check, self._ledger
+        for marker, error in ledger.refused_markers.items():
+            detail = f"{marker} was committed, but the caller got {error}"
+            check("contention is reported as such", marker not in self._markers, detail)
+        for marker in sorted(ledger.accepted_markers):
+            check(
+                "all or nothing", marker in self._markers, f"{marker} was reported as committed, and was not"
+            )

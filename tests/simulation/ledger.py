@@ -30,14 +30,22 @@ class Ledger:
     Attributes:
         emissions: of producers; events that side effects emit follow from these.
         refused: batches whose error said that nothing happened.
-        done: batches that returned callbacks.
+        heard: batches whose caller was told of their commits.
+        done: transitions whose callbacks were returned.
+        refused_markers: transactions whose error said that nothing happened, by their markers.
+        accepted_markers: transactions that returned, by their markers.
         expected_tasks: markers of transactions that put a task on the queue.
+        plain_tasks: what was put on the queue outside of any.
         tasks: markers whose task was done.
         post_processed: how often each callback was run.
     """
 
     emissions: dict[Key, Emission] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    refused_markers: dict[str, str] = field(default_factory=dict)
+    accepted_markers: set[str] = field(default_factory=set)
+    plain_tasks: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     post_processed: Counter[str] = field(default_factory=Counter)
     expected_tasks: set[str] = field(default_factory=set)

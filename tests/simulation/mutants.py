@@ -28,7 +28,7 @@ from eventbox.commit import Outcome
 from eventbox.staging import Staging
 from eventbox.tasks import Sweeper, SweepReport, TaskQueue
 from eventbox.transaction import Transaction
-from tests.simulation.accounts import PlainProcessor
+from tests.simulation.processors import PlainProcessor
 from tests.simulation.simulation import simulate
 
 WITHIN = 500

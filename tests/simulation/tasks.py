@@ -8,34 +8,37 @@ from random import Random
 from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
-from google.cloud.tasks_v2 import CloudTasksAsyncClient
+from google.cloud.tasks_v2 import CloudTasksAsyncClient, RetryConfig
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
 
 from emulator.channel import InProcessChannel
 from emulator.tasks import TasksEmulator
 from eventbox import EventBox
 from eventbox.tasks import Auth, Sweeper, TaskQueue, TaskRequest, Worker
-from tests.simulation.accounts import Scene, processor
 from tests.simulation.process import Process
-from tests.simulation.stage import Stage
+from tests.simulation.processors import KINDS, processor
+from tests.simulation.producer import TASK
+from tests.simulation.scene import Scene
 
 QUEUE = "projects/demo/locations/here/queues/work"
 TARGET = "https://worker.test"
-TASK = "/marked"
+_GRACE = timedelta(seconds=6)
 
 
 class Tasks:
     """The service, its queue, and what it is told to call."""
 
-    def __init__(self, scene: Scene, stage: Stage, rng: Random) -> None:
+    def __init__(self, scene: Scene, rng: Random) -> None:
         self.scene = scene
         self.rng = rng
+        stage = scene.stage
         self.emulator = TasksEmulator(clock=stage.clock, seed=rng.getrandbits(32))
-        self.emulator.create_queue(QUEUE)
+        self.emulator.create_queue(QUEUE, retry_config=RetryConfig(max_backoff=timedelta(seconds=60)))
         self.emulator.mount(TARGET, self._call)
         stage.services.append(self.emulator.running())
         self.network = stage.connect(self.emulator._front, rng, lambda *_: None)
         self.services: list[tuple[Process, Any]] = []
+        self._patience = timedelta(seconds=rng.choice((15, 600)))
 
     def queue(self, process: Process, box: EventBox) -> TaskQueue:
         """A process's own."""
@@ -43,26 +46,49 @@ class Tasks:
             channel=InProcessChannel(self.network.front(process)), credentials=AnonymousCredentials()
         )
         client = CloudTasksAsyncClient(transport=transport)
-        return TaskQueue(client, QUEUE, target=TARGET, service_account=None, box=box, shards=2)
+        return TaskQueue(
+            client,
+            QUEUE,
+            target=TARGET,
+            service_account=None,
+            box=box,
+            shards=2,
+            dispatch_deadline=self._patience,
+        )
 
     async def serve(self, process: Process, box: EventBox) -> None:
-        """Be one of those whom the tasks are dispatched to, and sweep each minute."""
+        """Be one of those whom the tasks are dispatched to, and sweep each minute; at times, be told to stop."""
         queue = self.queue(process, box)
-        worker = Worker(box, queue, auth=Auth.none())
-        for kind in ("accounts", "plain"):
+        worker = Worker(
+            box,
+            queue,
+            auth=Auth.none(),
+            max_events=self.rng.choice((1, 3, 1_000)),
+            grace=_GRACE,
+            longest_pause=timedelta(seconds=60),
+        )
+        for kind in KINDS:
             worker.recipient(
                 f"{kind}/{{id}}",
-                lambda to, params: processor(self.scene, box, to.path)[0],
+                lambda to, params: processor(self.scene, box, to.path, queue.send)[0],
                 monitoring_string=kind,
             )
         worker.task(TASK, self._marked)
         self.services.append((process, worker.app))
-        await Sweeper(queue).run(interval=timedelta(seconds=30))
+        sweeping = asyncio.ensure_future(Sweeper(queue).run(interval=timedelta(seconds=60)))
+        if not process.mortal or self.rng.random() < 0.7:
+            await sweeping
+        await asyncio.sleep(self.rng.uniform(0.0, 60.0))
+        self.scene.stage.history.fault(process.name, "told to stop", "is told to stop")
+        worker.stop()
+        await asyncio.sleep(_GRACE.total_seconds() + 2.0)
+        process.die()
 
     async def _marked(self, request: TaskRequest) -> None:
         marker = request.body.decode()
-        if self.scene.truth.fields(f"markers/{marker}") is None:
-            self.scene.history.violate("a task if and only if its commit", f"{marker} was not committed")
+        if marker in self.scene.ledger.expected_tasks:
+            there = self.scene.stage.truth.fields(f"markers/{marker}") is not None
+            self.scene.check("a task if and only if its commit", there, f"{marker} was not committed")
         if self.scene.unruly and self.rng.random() < 0.2:
             raise RuntimeError("the handler fails, for now")
         self.scene.ledger.tasks.add(marker)
@@ -78,14 +104,13 @@ class Tasks:
 
     def judge(self) -> None:
         """Each committed transaction's task has run, and no reminder is left."""
-        truth, ledger = self.scene.truth, self.scene.ledger
+        scene, ledger = self.scene, self.scene.ledger
+        markers = scene.stage.truth.collection("markers")
         for marker in sorted(ledger.expected_tasks):
-            if truth.fields(f"markers/{marker}") is not None and marker not in ledger.tasks:
-                self.scene.history.violate("a task if and only if its commit", f"that of {marker} never ran")
-        left = truth.below("eventbox_reminders")
-        if left:
-            self.scene.history.violate("a task if and only if its commit", f"reminders are left: {left[:3]}")
-
-    async def settle(self) -> None:
-        """Until retries have come, and sweeps have found what was left behind."""
-        await asyncio.sleep(1_200.0)
+            if marker in markers:
+                detail = f"that of {marker} never ran"
+                scene.check("a task if and only if its commit", marker in ledger.tasks, detail)
+        for marker in sorted(ledger.plain_tasks):
+            scene.check("a task that was enqueued runs", marker in ledger.tasks, f"{marker} never ran")
+        left = scene.stage.truth.below("eventbox_reminders")
+        scene.check("no reminder stays", not left, f"{left[:3]}")

@@ -1,22 +1,28 @@
 """The workload of accounts that send each other money, with all else that producers and workers do; in some histories
-with tasks."""
+with tasks, and in some of these with nobody who polls."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
-from tests.simulation.accounts import Scene, recipient
-from tests.simulation.actors import FAILURES, Producer, Worker
-from tests.simulation.judge import judge
-from tests.simulation.ledger import Ledger
+from tests.simulation.actors import FAILURES, Worker
+from tests.simulation.judge import Judge
 from tests.simulation.process import Process
+from tests.simulation.producer import Producer
+from tests.simulation.scene import Scene, recipient
 from tests.simulation.stage import Stage
+from tests.simulation.states import States
 from tests.simulation.tasks import Tasks
 from tests.simulation.workload import Role, Workload
 
 _ROUNDS = 40
 """Of draining all recipients, after which everything has to be consumed once faults have stopped."""
+
+_SETTLING = 1_200.0
+"""Seconds after which what failed has been tried again, and sweeps have found what was left behind."""
 
 
 class Transfers(Workload):
@@ -26,15 +32,24 @@ class Transfers(Workload):
 
     def __init__(self, stage: Stage, rng: Random) -> None:
         super().__init__(stage, rng)
-        recipients = [f"accounts/{number}" for number in range(rng.randint(1, 3))]
-        recipients += [f"plain/{number}" for number in range(rng.randint(1, 2))]
-        self.scene = Scene(rng, stage.history, Ledger(), stage.truth, stage.clock, recipients)
-        self.tasks = Tasks(self.scene, stage, rng) if rng.random() < 0.4 else None
+        recipients = [
+            f"{kind}/{number}"
+            for kind, most in (("accounts", 2), ("books", 1), ("plain", 1))
+            for number in range(rng.randint(1, most))
+        ]
+        rng.shuffle(recipients)
+        recipients = recipients[: rng.randint(2, 4)]
+        with_tasks = rng.random() < 0.5
+        alone = with_tasks and rng.random() < 0.6
+        self.scene = Scene(stage, rng, recipients, alone)
+        self.tasks = Tasks(self.scene, rng) if with_tasks else None
+        self._states = States(self.scene)
 
     def roles(self) -> Sequence[Role]:
         rng = self.rng
-        roles = [Role(f"producer{number}", self._produce, ends=True) for number in range(rng.randint(1, 4))]
-        roles += [Role(f"worker{number}", self._work) for number in range(rng.randint(1, 4))]
+        roles = [Role(f"producer{number}", self._produce, ends=True) for number in range(rng.randint(2, 4))]
+        if not self.scene.alone:
+            roles += [Role(f"worker{number}", self._work) for number in range(rng.randint(1, 4))]
         if self.tasks is not None:
             roles += [Role(f"service{number}", self._serve) for number in range(2)]
         return roles
@@ -42,7 +57,7 @@ class Transfers(Workload):
     async def _produce(self, process: Process) -> None:
         box = self.stage.box(process)
         queue = None if self.tasks is None else self.tasks.queue(process, box)
-        await Producer(self.scene, box, process.name, queue).work(self.rng.randint(1, 8))
+        await Producer(self.scene, box, process.name, queue).work(self.rng.randint(2, 8))
 
     async def _work(self, process: Process) -> None:
         await Worker(self.scene, self.stage.box(process), process.name).work()
@@ -51,6 +66,9 @@ class Transfers(Workload):
         assert self.tasks is not None
         await self.tasks.serve(process, self.stage.box(process))
 
+    def observe(self, rpc: str, request: Any, response: Any) -> None:
+        self._states.observe(rpc, request)
+
     def calmed(self) -> None:
         self.scene.unruly = False
 
@@ -58,35 +76,40 @@ class Transfers(Workload):
         if self.tasks is not None:
             service = self.stage.process("service", mortal=False)
             service.start(self._serve(service))
-            await self.tasks.settle()
+            await asyncio.sleep(_SETTLING)
         worker = Worker(self.scene, self.stage.box(process), process.name)
-        for _ in range(_ROUNDS):
+        for _ in range(0 if self.scene.alone else _ROUNDS):
             left = 0
             for path in self.scene.recipients:
                 try:
                     left += not await worker.drain(path)
                 except FAILURES as error:
-                    self.stage.history.violate(
-                        "liveness", f"without faults, a drain of {path} fails: {error!r}"
-                    )
+                    detail = f"without faults, a drain of {path} fails: {error!r}"
+                    self.stage.history.violate("liveness", detail)
                     return
-            if not left and not [
-                event
-                for path in self.scene.recipients
-                for event in await worker.box.list_events(recipient(worker.box.client, path))
-            ]:
-                return
-        self.stage.history.violate("liveness", f"events are left after {_ROUNDS} rounds without faults")
+            if not left and not await self._outstanding(worker):
+                break
+        promise = "wake-ups are enough" if self.scene.alone else "liveness"
+        events = await self._outstanding(worker)
+        self.scene.check(promise, not events, f"{events[:3]} are left, long after all faults have stopped")
+
+    async def _outstanding(self, worker: Worker) -> list[tuple[str, str]]:
+        client = worker.box.client
+        return [
+            (path, event.id)
+            for path in self.scene.recipients
+            for event in await worker.box.list_events(recipient(client, path))
+        ]
 
     def judge(self) -> None:
         if self.tasks is not None:
             self.tasks.judge()
-        judge(self.scene)
+        Judge(self.scene).judge()
 
     def figures(self) -> dict[str, int]:
         ledger = self.scene.ledger
         return {
             "events": len(ledger.emissions),
-            "batches": ledger.committed,
+            "batches": ledger.batches,
             "contended": ledger.contended,
         }

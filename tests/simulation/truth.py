@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from dsset.documents import GONE
+from dsset.documents import GONE, document_id
 from emulator.firestore import Emulator
-from eventbox.document_processor import EVERSION
 from tests.simulation.history import History
 
 ROOT = "projects/demo/databases/(default)/documents/"
@@ -24,7 +24,8 @@ class Truth:
         self._history = history
         self._forget_after = forget_after
         self._gone: dict[str, int] = {}
-        self._states: dict[str, tuple[int, bytes]] = {}
+        self._due: dict[str, dict[str, int]] = {}
+        """What was written last, of each inbox and event."""
 
     def fields(self, path: str) -> Any:
         """The fields of a document, by its path; None where there is none."""
@@ -48,6 +49,15 @@ class Truth:
         """The names of all documents in collections of this ID."""
         return [version.name for version in self._store.documents() if version.name.split("/")[-2] == kind]
 
+    def ready(self, path: str) -> set[str]:
+        """The names of a recipient's events that are outstanding and were never delayed."""
+        return {name for name, due in self._due.get(f"{ROOT}{path}/eventbox_inbox", {}).items() if not due}
+
+    def outstanding(self, path: str, ids: Iterable[str]) -> list[str]:
+        """Those of these events that are outstanding."""
+        inbox = f"{ROOT}{path}/eventbox_inbox"
+        return [id for id in ids if self._due.get(inbox, {}).get(f"{inbox}/{document_id(id)}", GONE) != GONE]
+
     def observe(self, rpc: str, request: Any, response: Any) -> None:
         """Look at what an RPC has written."""
         if rpc not in ("Commit", "BatchWrite"):
@@ -56,14 +66,14 @@ class Truth:
             name = write.update.name or write.delete
             if "/eventbox_inbox/" in name:
                 self._look_at_event(name)
-            elif name.startswith((f"{ROOT}accounts/", f"{ROOT}plain/")):
-                self._look_at_state(name)
 
     def _look_at_event(self, name: str) -> None:
         version = self._store.latest(name)
         if version is None:
             return
-        gone = version.message.fields["due"].integer_value == GONE
+        due = version.message.fields["due"].integer_value
+        gone = due == GONE
+        self._due.setdefault(name.rpartition("/")[0], {})[name] = due
         since = self._gone.get(name)
         if gone:
             self._gone[name] = version.time_us if since is None else since
@@ -71,15 +81,3 @@ class Truth:
             if version.time_us - since < self._forget_after:
                 self._history.violate("no resurrection", f"{name} was consumed, and is outstanding again")
             del self._gone[name]
-
-    def _look_at_state(self, name: str) -> None:
-        version = self._store.latest(name)
-        if version is None:
-            return
-        fields = version.message.fields
-        now = fields[EVERSION].integer_value if EVERSION in fields else 0
-        state = fields["applied"].SerializeToString(deterministic=True) if "applied" in fields else b""
-        before, state_before = self._states.get(name, (0, b""))
-        if now != before + (state != state_before):
-            self._history.violate("versions", f"the eversion of {name} went from {before} to {now}")
-        self._states[name] = now, state

@@ -1,0 +1,87 @@
+"""The kinds of processors that users write, all of which keep accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction
+from tests.simulation.accounts import Account, Accounting
+from tests.simulation.scene import OPENING, Scene, Send, recipient
+
+KINDS = ("accounts", "books", "plain")
+"""The collections of the recipients, each of which has a kind of processor."""
+
+LAST = "last of "
+"""What the key of a book begins with that names its last event: another one with each event, and one at a time."""
+
+
+class AccountProcessor(DocumentProcessor[Account]):
+    """Its state is the recipient's document, as a dataclass."""
+
+    def __init__(self, to: Recipient, accounting: Accounting) -> None:
+        super().__init__(to, Account)
+        self._accounting = accounting
+
+    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
+        return self._accounting.mutation(events, state)
+
+
+class BookProcessor(DocumentProcessor[dict[str, Any]]):
+    """Its state is the recipient's document, as a dict from which keys go."""
+
+    def __init__(self, to: Recipient, accounting: Accounting) -> None:
+        super().__init__(to, dict)
+        self._accounting = accounting
+
+    async def prepare_mutation(
+        self, events: Sequence[Event], state: dict[str, Any]
+    ) -> Mutation[dict[str, Any]]:
+        account = Account(state.get("balance", OPENING), list(state.get("applied", [])))
+        decided = self._accounting.mutation(events, account)
+        rest = {key: value for key, value in state.items() if not key.startswith(LAST)}
+
+        def book(account: Account) -> dict[str, Any]:
+            if not account.applied:
+                return dict(state)
+            named = {"balance": account.balance, "applied": account.applied}
+            return {**rest, **named, f"{LAST}{account.applied[-1]}": True}
+
+        transitions: list[Any] = [
+            replace(one, transition_to=book(one.transition_to))  # type: ignore[arg-type]
+            for one in decided.transitions
+        ]
+        return Mutation(transitions, decided.garbage)
+
+
+class PlainProcessor:
+    """Does by hand what `DocumentProcessor` does, as users may."""
+
+    def __init__(self, to: Recipient, accounting: Accounting) -> None:
+        self._ref = to.ref
+        self._accounting = accounting
+
+    async def load_state(self) -> tuple[Account, int]:
+        snapshot = await self._ref.get(retry=None)
+        if not snapshot.exists:
+            return Account(), 0
+        return Account(snapshot.get("balance"), snapshot.get("applied")), snapshot.get("eventbox_eversion")
+
+    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
+        return self._accounting.mutation(events, state)
+
+    async def fetch_eversion(self, transaction: Transaction) -> int:
+        snapshot = await self._ref.get(transaction=transaction)
+        return snapshot.get("eventbox_eversion") if snapshot.exists else 0
+
+    async def save_state(self, transaction: Transaction, state: Account, eversion: int) -> None:
+        fields = {"balance": state.balance, "applied": state.applied, "eventbox_eversion": eversion}
+        transaction.set(self._ref, fields)
+
+
+def processor(scene: Scene, box: EventBox, path: str, send: Send) -> tuple[Any, Accounting]:
+    """The processor of a recipient, for one run, and what it tells of its batches."""
+    accounting = Accounting(scene, box, path, send)
+    kinds: dict[str, Any] = dict(zip(KINDS, (AccountProcessor, BookProcessor, PlainProcessor), strict=True))
+    return kinds[path.partition("/")[0]](recipient(box.client, path), accounting), accounting
