@@ -16,6 +16,11 @@ from google.cloud.firestore import AsyncClient, async_transactional
 
 EVENTS = "events"
 
+
+class LostError(Exception):
+    """Another worker was faster."""
+
+
 Decide = Callable[[dict[str, Any], Sequence[bytes]], dict[str, Any]]
 
 
@@ -35,7 +40,7 @@ async def listed_outside(client: AsyncClient, path: str, max_events: int, decide
     async def commit(transaction: Any) -> None:
         now = await ref.get(["version"], transaction=transaction)
         if (now.get("version") if now.exists else 0) != state["version"]:
-            raise RuntimeError("somebody else was faster")
+            raise LostError(f"{path} was processed by somebody else meanwhile")
         for event in events:
             transaction.delete(
                 event.reference, option=client.write_option(last_update_time=event.update_time)
