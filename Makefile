@@ -8,7 +8,7 @@ SETUP = $(VENV)/.set-up
 NODE_TESTS = tests/node
 NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test test-fast test-node setup-node simulate mutants lint types check format clean
+.PHONY: help demo test test-fast test-node setup-node simulate mutants chaos lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-node  test the emulator with Google's JavaScript clients (Node.js 20.11 or later)"
 	@echo "make simulate   attack the promises: SEEDS=1000 histories with faults, from START (any by default)"
 	@echo "make mutants    see that the simulation finds mistakes: each mutant of the library within 500 seeds"
+	@echo "make chaos      kill processes of an application and its emulators for SECONDS=120, and check the promises"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"
@@ -63,6 +64,9 @@ simulate: $(SETUP)
 
 mutants: $(SETUP)
 	@$(RUN) -m tests.simulation.mutants
+
+chaos: $(SETUP)
+	@$(RUN) -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(SETUP)
 	@$(RUN) -m ruff check .

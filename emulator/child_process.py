@@ -25,6 +25,9 @@ class ChildProcess:
         command: the emulator's name and its options on the command line.
     """
 
+    _module = "emulator"
+    """What is run; a test may have a mistake put into it."""
+
     def __init__(self, command: Sequence[str]) -> None:
         self._command = [*command, "--control-stdio"]
         self._process: asyncio.subprocess.Process | None = None
@@ -40,14 +43,14 @@ class ChildProcess:
             sys.executable,
             "-P",  # an `emulator` of the user's own in the current folder is not ours
             "-m",
-            "emulator",
+            self._module,
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # its own session: a Ctrl-C in the terminal is for us, and we stop it
             start_new_session=True,
             limit=_MAX_ANSWER,
-            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+            env=self._environment(),
         )
         await self._listen()
 
@@ -79,6 +82,10 @@ class ChildProcess:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        """The variables that it finds."""
+        return {**os.environ, "GRPC_VERBOSITY": "NONE"}
 
     async def _listen(self) -> None:
         """Hear from it where it listens."""
