@@ -138,6 +138,7 @@ def decode(document: Any) -> ListedItem:
     due_at = fields["due"].integer_value
     token = fields.get("token")
     metadata = fields.get("metadata")
+    version = document.update_time
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
     return ListedItem(
         fields["id"].string_value,
@@ -145,7 +146,8 @@ def decode(document: Any) -> ListedItem:
         None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
         {} if metadata is None else {key: one.string_value for key, one in metadata.map_value.fields.items()},
         moment(created_at),
-        document.update_time,
+        # a copy: a part of a message keeps all of it in memory, the value once more with it
+        protos.Timestamp(seconds=version.seconds, nanos=version.nanos),
         b"" if token is None else token.bytes_value,
     )
 
