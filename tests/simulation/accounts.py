@@ -15,10 +15,11 @@ from typing import Any
 from google.cloud.firestore import ArrayUnion, Increment
 
 from eventbox import Event, EventBox, Mutation, PrepareError, SkipTransition, Transition
-from tests.simulation.scene import OPENING, Scene, Send, recipient, trace_id
+from eventbox.tasks import Task
+from tests.simulation.scene import OPENING, TASK, Enqueue, Scene, Send, recipient, trace_id
 
-KINDS = ("credit", "transfer", "transfer", "note", "read", "skip", "flaky", "noise", "touch")
-CHANGING = frozenset({"credit", "transfer", "read", "skip", "flaky", "touch"})
+KINDS = ("credit", "transfer", "transfer", "note", "read", "skip", "flaky", "noise", "touch", "task")
+CHANGING = frozenset({"credit", "transfer", "read", "skip", "flaky", "touch", "task"})
 """Kinds of events that change the state."""
 
 
@@ -40,15 +41,18 @@ class Accounting:
     Attributes:
         batches: the names of the batches that it has prepared.
         refused_garbage: the garbage of a batch whose preparing failed, the last one.
+        sent_to_itself: events that side effects have emitted to this very recipient, whatever became of them.
     """
 
-    def __init__(self, scene: Scene, box: EventBox, path: str, send: Send) -> None:
+    def __init__(self, scene: Scene, box: EventBox, path: str, send: Send, enqueue: Enqueue | None) -> None:
         self.scene = scene
         self.box = box
         self.path = path
         self.batches: list[str] = []
         self.refused_garbage: list[str] = []
+        self.sent_to_itself: list[str] = []
         self._send = send
+        self._enqueue = enqueue
 
     @property
     def batch(self) -> str:
@@ -108,6 +112,12 @@ class Accounting:
                         credit = json.dumps({"do": "credit", "amount": order["amount"]}).encode()
                         to = recipient(client, order["to"])
                         await self._send(credit, to, id=f"{path}|{event.id}", transaction=transaction)
+                        if order["to"] == path:
+                            self.sent_to_itself.append(f"{path}|{event.id}")
+                    case "task" if self._enqueue is not None:
+                        marker = f"trace {trace_id(path, event.id)}"
+                        scene.ledger.effect_tasks.add(marker)
+                        await self._enqueue(Task(TASK, marker.encode()), transaction=transaction)
                     case "read":
                         shared = client.document("shared/count")
                         found = await shared.get(transaction=transaction)
@@ -117,13 +127,14 @@ class Accounting:
                         transaction.set(shared, {"n": count + tally})
                     case "touch" if path.startswith("accounts/"):
                         transaction.set(client.document(path), {"touched": Increment(1)}, merge=True)
-                    case "skip" if scene.unruly and scene.rng.random() < 0.4:
-                        raise SkipTransition
-                    case "flaky" if scene.unruly and scene.rng.random() < 0.3:
-                        raise FlakyError(event.id)
                 trace = client.document(f"traces/{trace_id(path, event.id)}")
                 fields = {"n": Increment(1), "by": ArrayUnion([mark]), "loaded": loaded}
                 transaction.set(trace, fields, merge=True)
+                # after it has written: what it wrote must go too
+                if order["do"] == "skip" and scene.unruly and scene.rng.random() < 0.4:
+                    raise SkipTransition
+                if order["do"] == "flaky" and scene.unruly and scene.rng.random() < 0.3:
+                    raise FlakyError(event.id)
 
         async def post_process() -> None:
             ledger = scene.ledger

@@ -8,7 +8,7 @@ from random import Random
 
 from google.api_core.exceptions import GoogleAPICallError
 
-from eventbox import ContentionError, EmitError, EventBox, UnknownOutcomeError
+from eventbox import ContentionError, DrainReport, EmitError, EventBox, UnknownOutcomeError
 from eventbox.tasks import EnqueueError, TaskQueue
 from tests.simulation.accounts import FlakyError
 from tests.simulation.processors import processor
@@ -65,9 +65,9 @@ class Worker(Actor):
                 self.note(f"failed: {error!r:.150}")
             await self.pause(self.rng.choice((0.05, 1.0, 5.0)))
 
-    async def drain(self, path: str) -> bool:
+    async def drain(self, path: str) -> DrainReport:
         truth, ledger = self.scene.stage.truth, self.scene.ledger
-        made, accounting = processor(self.scene, self.box, path, self.send)
+        made, accounting = processor(self.scene, self.box, path, self.queue)
         waiting = truth.ready(path)
         report = await self.box.drain(
             recipient(self.box.client, path),
@@ -78,13 +78,13 @@ class Worker(Actor):
         self.note(f"drained {path}: {report}")
         ledger.heard.update(accounting.batches)
         if report.drained:
-            left = waiting & truth.ready(path)
-            self.scene.check("drained means that nothing is left", not left, f"{path} has {sorted(left)[:3]}")
-        return report.drained
+            left = [*sorted(waiting & truth.ready(path)), *truth.outstanding(path, accounting.sent_to_itself)]
+            self.scene.check("drained means that nothing is left", not left, f"{path} has {left[:3]}")
+        return report
 
     async def process(self, path: str) -> None:
         ledger = self.scene.ledger
-        made, accounting = processor(self.scene, self.box, path, self.send)
+        made, accounting = processor(self.scene, self.box, path, self.queue)
         to = recipient(self.box.client, path)
         try:
             callbacks = await self.box.process_batch(to, made, max_events=self.rng.choice((1, 3, 1_000)))

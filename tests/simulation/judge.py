@@ -104,6 +104,13 @@ class Judge:
         for marker, error in ledger.refused_markers.items():
             detail = f"{marker} was committed, but the caller got {error}"
             check("contention is reported as such", marker not in self._markers, detail)
+        for marker, fields in self._markers.items():
+            times = fields["n"].integer_value
+            check(
+                "effect exactly once",
+                times == 1,
+                f"the transaction of {marker} was carried out {times} times",
+            )
         for marker in sorted(ledger.accepted_markers):
             check(
                 "all or nothing", marker in self._markers, f"{marker} was reported as committed, and was not"

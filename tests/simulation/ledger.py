@@ -35,7 +35,8 @@ class Ledger:
         refused_markers: transactions whose error said that nothing happened, by their markers.
         accepted_markers: transactions that returned, by their markers.
         expected_tasks: markers of transactions that put a task on the queue.
-        plain_tasks: what was put on the queue outside of any.
+        effect_tasks: traces whose side effects put a task on the queue.
+        plain_tasks: what was put on the queue outside of any; whether that returned.
         tasks: markers whose task was done.
         post_processed: how often each callback was run.
     """
@@ -45,7 +46,8 @@ class Ledger:
     heard: set[str] = field(default_factory=set)
     refused_markers: dict[str, str] = field(default_factory=dict)
     accepted_markers: set[str] = field(default_factory=set)
-    plain_tasks: set[str] = field(default_factory=set)
+    effect_tasks: set[str] = field(default_factory=set)
+    plain_tasks: dict[str, bool] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     post_processed: Counter[str] = field(default_factory=Counter)
     expected_tasks: set[str] = field(default_factory=set)

@@ -175,6 +175,8 @@ class _Journey:
         if network.stormy and self._can_be_aborted() and rng.random() < weather.storm:
             kind = "aborted"
             self._forget_transaction()
+        if kind == "twice" and self._counts_up():
+            kind = ""
         if kind:
             network.history.faults[kind] += 1
         if kind == "late":
@@ -193,6 +195,15 @@ class _Journey:
             return True
         return self._rpc in ("BatchGetDocuments", "RunQuery") and bool(
             self._request.transaction or self._request.HasField("new_transaction")
+        )
+
+    def _counts_up(self) -> bool:
+        """Whether nobody may send it twice: it counts something up, whatever is there."""
+        if self._rpc != "Commit" or self._request.transaction:
+            return False
+        writes = self._request.writes
+        return not any(write.HasField("current_document") for write in writes) and any(
+            one.HasField("increment") for write in writes for one in write.update_transforms
         )
 
     def _forget_transaction(self) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction
+from eventbox.tasks import TaskQueue
 from tests.simulation.accounts import Account, Accounting
-from tests.simulation.scene import OPENING, Scene, Send, recipient
+from tests.simulation.scene import OPENING, Scene, recipient
 
 KINDS = ("accounts", "books", "plain")
 """The collections of the recipients, each of which has a kind of processor."""
@@ -80,8 +81,12 @@ class PlainProcessor:
         transaction.set(self._ref, fields)
 
 
-def processor(scene: Scene, box: EventBox, path: str, send: Send) -> tuple[Any, Accounting]:
+def processor(
+    scene: Scene, box: EventBox, path: str, queue: TaskQueue | None = None
+) -> tuple[Any, Accounting]:
     """The processor of a recipient, for one run, and what it tells of its batches."""
-    accounting = Accounting(scene, box, path, send)
+    # nobody polls where wake-ups have to be enough
+    send = queue.send if queue is not None and scene.alone else box.emit
+    accounting = Accounting(scene, box, path, send, None if queue is None else queue.enqueue)
     kinds: dict[str, Any] = dict(zip(KINDS, (AccountProcessor, BookProcessor, PlainProcessor), strict=True))
     return kinds[path.partition("/")[0]](recipient(box.client, path), accounting), accounting

@@ -12,10 +12,7 @@ from eventbox.tasks import Task, TaskQueue
 from tests.simulation.accounts import KINDS
 from tests.simulation.actors import FAILURES, Actor
 from tests.simulation.ledger import Emission
-from tests.simulation.scene import Scene, recipient
-
-TASK = "/marked"
-"""The path of the tasks that transactions put on the queue."""
+from tests.simulation.scene import TASK, Scene, recipient
 
 
 class Producer(Actor):
@@ -140,8 +137,11 @@ class Producer(Actor):
                     process_after=event.process_after,
                     transaction=transaction,
                 )
-            write = transaction.create if creates else transaction.set
-            write(client.document(f"markers/{marker}"), {"by": self.name})
+            there = client.document(f"markers/{marker}")
+            if creates:
+                transaction.create(there, {"n": 1})
+            else:
+                transaction.set(there, {"n": Increment(1)}, merge=True)
             transaction.on_commit(committed)
             if self.queue is not None:
                 await self.queue.enqueue(Task(TASK, marker.encode()), transaction=transaction)
@@ -169,8 +169,9 @@ class Producer(Actor):
         eta = None
         if self.rng.random() < 0.3:
             eta = self.scene.stage.clock.now() + timedelta(seconds=self.rng.uniform(0.0, 60.0))
+        self.scene.ledger.plain_tasks[marker] = False
         await self.queue.enqueue(Task(TASK, marker.encode(), eta=eta))
-        self.scene.ledger.plain_tasks.add(marker)
+        self.scene.ledger.plain_tasks[marker] = True
 
     async def annotate(self) -> None:
         """Write a field of its own into a recipient's document, as the application's other code may."""

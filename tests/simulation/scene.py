@@ -16,6 +16,12 @@ from tests.simulation.stage import Stage
 Send = Callable[..., Awaitable[Any]]
 """`EventBox.emit`, or `TaskQueue.send`."""
 
+Enqueue = Callable[..., Awaitable[None]]
+"""`TaskQueue.enqueue`."""
+
+TASK = "/marked"
+"""The path of the tasks that transactions put on the queue."""
+
 OPENING = 1_000
 """What each account begins with."""
 

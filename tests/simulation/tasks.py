@@ -17,8 +17,7 @@ from eventbox import EventBox
 from eventbox.tasks import Auth, Sweeper, TaskQueue, TaskRequest, Worker
 from tests.simulation.process import Process
 from tests.simulation.processors import KINDS, processor
-from tests.simulation.producer import TASK
-from tests.simulation.scene import Scene
+from tests.simulation.scene import TASK, Scene
 
 QUEUE = "projects/demo/locations/here/queues/work"
 TARGET = "https://worker.test"
@@ -70,7 +69,7 @@ class Tasks:
         for kind in KINDS:
             worker.recipient(
                 f"{kind}/{{id}}",
-                lambda to, params: processor(self.scene, box, to.path, queue.send)[0],
+                lambda to, params: processor(self.scene, box, to.path, queue)[0],
                 monitoring_string=kind,
             )
         worker.task(TASK, self._marked)
@@ -85,13 +84,18 @@ class Tasks:
         process.die()
 
     async def _marked(self, request: TaskRequest) -> None:
-        marker = request.body.decode()
-        if marker in self.scene.ledger.expected_tasks:
-            there = self.scene.stage.truth.fields(f"markers/{marker}") is not None
-            self.scene.check("a task if and only if its commit", there, f"{marker} was not committed")
+        marker, ledger = request.body.decode(), self.scene.ledger
+        if marker not in ledger.plain_tasks:
+            detail = f"{marker} was not committed"
+            self.scene.check("a task if and only if its commit", self._was_committed(marker), detail)
         if self.scene.unruly and self.rng.random() < 0.2:
             raise RuntimeError("the handler fails, for now")
-        self.scene.ledger.tasks.add(marker)
+        ledger.tasks.add(marker)
+
+    def _was_committed(self, marker: str) -> bool:
+        kind, _, id = marker.partition(" ")
+        path = f"traces/{id}" if kind == "trace" else f"markers/{marker}"
+        return self.scene.stage.truth.fields(path) is not None
 
     async def _call(self, scope: Any, receive: Any, send: Any) -> None:
         """Dispatch to some process that is alive; without any, and where it dies, the connection breaks."""
@@ -105,12 +109,12 @@ class Tasks:
     def judge(self) -> None:
         """Each committed transaction's task has run, and no reminder is left."""
         scene, ledger = self.scene, self.scene.ledger
-        markers = scene.stage.truth.collection("markers")
-        for marker in sorted(ledger.expected_tasks):
-            if marker in markers:
+        for marker in sorted(ledger.expected_tasks | ledger.effect_tasks):
+            if self._was_committed(marker):
                 detail = f"that of {marker} never ran"
                 scene.check("a task if and only if its commit", marker in ledger.tasks, detail)
-        for marker in sorted(ledger.plain_tasks):
-            scene.check("a task that was enqueued runs", marker in ledger.tasks, f"{marker} never ran")
+        for marker, returned in ledger.plain_tasks.items():
+            if returned:
+                scene.check("a task that was enqueued runs", marker in ledger.tasks, f"{marker} never ran")
         left = scene.stage.truth.below("eventbox_reminders")
         scene.check("no reminder stays", not left, f"{left[:3]}")

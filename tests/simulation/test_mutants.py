@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, caught
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants.catching import caught
 
 QUICK = [
     "no precondition on consumed events",
@@ -23,5 +24,11 @@ def test_a_mistake_is_found(mutant: str) -> None:
     assert violation
 
 
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_mistake_can_still_be_made(name: str) -> None:
+    with MUTANTS[name].applied():
+        pass
+
+
 def test_there_are_enough_mutants() -> None:
-    assert len(MUTANTS) >= 15
+    assert len(MUTANTS) >= 60

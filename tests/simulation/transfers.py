@@ -60,7 +60,9 @@ class Transfers(Workload):
         await Producer(self.scene, box, process.name, queue).work(self.rng.randint(2, 8))
 
     async def _work(self, process: Process) -> None:
-        await Worker(self.scene, self.stage.box(process), process.name).work()
+        box = self.stage.box(process)
+        queue = None if self.tasks is None else self.tasks.queue(process, box)
+        await Worker(self.scene, box, process.name, queue).work()
 
     async def _serve(self, process: Process) -> None:
         assert self.tasks is not None
@@ -77,18 +79,26 @@ class Transfers(Workload):
             service = self.stage.process("service", mortal=False)
             service.start(self._serve(service))
             await asyncio.sleep(_SETTLING)
-        worker = Worker(self.scene, self.stage.box(process), process.name)
+        box = self.stage.box(process)
+        queue = None if self.tasks is None else self.tasks.queue(process, box)
+        worker = Worker(self.scene, box, process.name, queue)
         for _ in range(0 if self.scene.alone else _ROUNDS):
             left = 0
             for path in self.scene.recipients:
                 try:
-                    left += not await worker.drain(path)
+                    report = await worker.drain(path)
                 except FAILURES as error:
                     detail = f"without faults, a drain of {path} fails: {error!r}"
                     self.stage.history.violate("liveness", detail)
                     return
+                left += not report.drained
+                self.scene.check("contention needs somebody else", not report.contended, path)
             if not left and not await self._outstanding(worker):
                 break
+        if queue is not None:
+            await asyncio.sleep(
+                _SETTLING if not self.scene.alone else 0.0
+            )  # the tasks of the last side effects
         promise = "wake-ups are enough" if self.scene.alone else "liveness"
         events = await self._outstanding(worker)
         self.scene.check(promise, not events, f"{events[:3]} are left, long after all faults have stopped")

@@ -69,7 +69,9 @@ class Truth:
 
     def _look_at_event(self, name: str) -> None:
         version = self._store.latest(name)
-        if version is None:
+        if version is None:  # deleted, by somebody who leaves no tombstone
+            if self._due.get(name.rpartition("/")[0], {}).pop(name, None) is not None:
+                self._gone.setdefault(name, self._store.changed_at(name))
             return
         due = version.message.fields["due"].integer_value
         gone = due == GONE

@@ -18,10 +18,13 @@ SHARES: dict[type[Workload], int] = {
 NAMES = {workload.name: workload for workload in SHARES}
 
 
+def drawn(seed: int) -> type[Workload]:
+    """The workload that a seed attacks."""
+    (kind,) = Random(f"workload {seed}").choices(list(SHARES), list(SHARES.values()))
+    return kind
+
+
 def draw(seed: int, stage: Stage, name: str | None = None) -> Workload:
-    """The seed's workload, or that of this name."""
-    if name is None:
-        (kind,) = Random(f"workload {seed}").choices(list(SHARES), list(SHARES.values()))
-    else:
-        kind = NAMES[name]
+    """The seed's workload, or that of this name, on a stage."""
+    kind = drawn(seed) if name is None else NAMES[name]
     return kind(stage, Random(f"{kind.name} {seed}"))
