@@ -21,7 +21,7 @@ from eventbox import (
     Transition,
     UnknownOutcomeError,
 )
-from eventbox.sources import BoxWriter, Leader, LockLostError, run
+from eventbox.sources import BoxWriter, InvalidCommitError, Leader, LockLostError, run
 from tests.simulation.process import Process
 from tests.simulation.sources.feed import Feed, Follower
 from tests.simulation.sources.leadership import Leadership
@@ -33,6 +33,12 @@ _PROMPT = 5.0
 
 _PATIENCE = 120.0
 """Seconds within which a feed without faults is taken in."""
+
+_RPCS = 550
+"""After so many, the feeds grow no more: a history is to end."""
+
+CHAIN = "chain"
+"""The lock, and the place, of those who do not listen when they are told that it is lost."""
 
 WORK = "work"
 """The lock of those who lead without a feed."""
@@ -72,13 +78,17 @@ class Ingestion(Workload):
         for name in self.feeds:
             roles += [Role(f"{name}{number}", self._ingest(name)) for number in range(rng.randint(1, 3))]
         roles += [Role(f"leader{number}", self._lead) for number in range(rng.randint(0, 2))]
+        if rng.random() < 0.5:
+            roles += [Role(f"stubborn{number}", self._insist) for number in range(2)]
+        if rng.random() < 0.5:
+            roles.append(Role("starver", self._starve))
         return roles
 
     # What they do -----------------------------------------------------------------------------------------
 
     async def _grow(self, process: Process) -> None:
         blocks = self.rng.randint(2, 12)
-        while min(len(feed.blocks) for feed in self.feeds.values()) < blocks:
+        while len(self.feeds["deposits"].blocks) < blocks and self.stage.history.rpcs < _RPCS:
             for feed in self.feeds.values():
                 for _ in range(self.rng.choice((0, 1, 1, 4))):
                     feed.grow(self.rng.choice((0, 1, 3)))
@@ -144,6 +154,36 @@ class Ingestion(Workload):
             finally:
                 self.leading[process] -= 1
 
+    async def _insist(self, process: Process) -> None:
+        """Commit, once the lock was taken, whatever becomes of the lease, until that is refused."""
+        rng = self.rng
+        lock = self.leadership.lock(process, CHAIN, self.heartbeat, self.lease, rng)
+        committer = self.leadership.committer(process, rng)
+        while True:
+            await lock.lock()
+            try:
+                await committer.claim(CHAIN, lock.token)
+                latest = await committer.latest(CHAIN)
+                while True:
+                    await process.clock.sleep(self.heartbeat * rng.uniform(0.1, 3.0))
+                    block = b"%06d" % (1 if latest is None else int(latest) + rng.randint(1, 3))
+                    await committer.commit(CHAIN, latest, block, token=lock.token)
+                    latest = block
+            except (GoogleAPICallError, InvalidCommitError, UnknownOutcomeError) as error:
+                self.stage.history.add(process.name, f"failed: {error!r:.150}")
+            await lock.unlock()
+
+    async def _starve(self, process: Process) -> None:
+        """Have leaders stand still beyond their lease, and go on without knowing."""
+        rng, lease = self.rng, (self.lease or self.heartbeat * 3).total_seconds()
+        while True:
+            await asyncio.sleep(rng.uniform(0.5, 3.0) * lease)
+            leaders = self.leadership.leaders()
+            if leaders:
+                seconds, leader = rng.uniform(0.5, 2.0) * lease, rng.choice(leaders)
+                self.stage.history.fault(leader.name, "starved", f"stands still for {seconds:.1f} s")
+                leader.stand_still(seconds)
+
     # What may never happen --------------------------------------------------------------------------------
 
     def observe(self, rpc: str, request: object, response: object) -> None:
@@ -151,14 +191,15 @@ class Ingestion(Workload):
 
     def _moved(self, name: str, before: bytes | None, after: bytes) -> None:
         """The pointer has moved: all that it has moved over has to be there."""
-        feed, stage = self.feeds[name], self.stage
+        stage = self.stage
+        feed = self.feeds.get(name, Feed(name))
         begin, end = feed.position(before), feed.position(after)
         stage.history.add("", f"{name} is taken in up to {after!r}")
         if end <= begin:
             stage.history.violate(
                 "the pointer only moves on", f"that of {name} went from {before!r} to {after!r}"
             )
-        for number in range(begin, end):
+        for number in range(begin, end) if name in self.feeds else ():
             for event_id in feed.event_ids(number):
                 stage.checks["a block before its pointer"] += 1
                 if stage.truth.fields(f"taken/{name}/eventbox_inbox/{document_id(event_id)}") is None:
@@ -195,7 +236,7 @@ class Ingestion(Workload):
             if key == WORK:
                 within += 70.0  # for the work of the one before, and as many turns as it took
             if not await self._within(
-                within, lambda process=process: self.leadership.holder(probe) is process
+                within, lambda process=process: self.leadership.holder(probe._document.id) is process
             ):  # type: ignore[misc]
                 stage.history.violate("taken over in time", f"{process.name} waits for more than {within} s")
             stage.checks["taken over in time"] += 1

@@ -50,7 +50,10 @@ class Leadership:
         self._leases: dict[str, Lease] = {}
         self._holders: dict[str, bytes] = {}
         self._places: dict[str, Place] = {}
-        self._written_by: dict[bytes, int] = {}
+        self.written_by: dict[bytes, int] = {}
+        """With which token; by what the writes bear."""
+        self.claimed: dict[str, int] = {}
+        """The largest token that was told that it holds an ingestor's place."""
 
     def lock(
         self, process: Process, key: str, heartbeat: timedelta, lease: timedelta | None, rng: Random
@@ -72,10 +75,14 @@ class Leadership:
         """A committer whose writes are known again in the database."""
         return _Committer(self, self.stage.client(process), process, rng.getrandbits(64))
 
-    def holder(self, lock: DistributedLock) -> Process | None:
-        """Who holds a lock now, by the database; None where nobody does that lives."""
-        lease = self._leases.get(lock._document.id)
-        for process, one in self._locks[lock._document.id]:
+    def leaders(self) -> list[Process]:
+        """All who hold a lock now, by the database, and live."""
+        return [holder for lock in self._locks if (holder := self.holder(lock)) is not None]
+
+    def holder(self, lock: str) -> Process | None:
+        """Who holds a lock (by its document's ID) now, by the database; None where nobody does that lives."""
+        lease = self._leases.get(lock)
+        for process, one in self._locks[lock]:
             session = one._session
             if not process.dead and lease and session is not None and session.holder == lease.holder:
                 return process
@@ -142,11 +149,12 @@ class Leadership:
         latest = fields["latest"].bytes_value if "latest" in fields else None
         now = Place(fields["token"].integer_value, latest)
         self._places[ingestor] = now
-        by = self._written_by[fields["nonce"].bytes_value]
+        by = self.written_by[fields["nonce"].bytes_value]
         self.stage.checks["no commit by a lost lease"] += 1
-        if by < before.token or now.token < before.token:
+        claimed = max(before.token, self.claimed.get(ingestor, 0))
+        if by < claimed or now.token < before.token:
             self._violate(
-                "no commit by a lost lease", f"{ingestor} was claimed with {before.token}, {by} wrote {now}"
+                "no commit by a lost lease", f"{ingestor} was claimed with {claimed}, {by} wrote {now}"
             )
         if latest is not None and latest != before.latest:
             self.commits += 1
@@ -165,15 +173,17 @@ class _Committer(Committer):
 
     def __init__(self, leadership: Leadership, client: Any, process: Process, seed: int) -> None:
         super().__init__(client, clock=process.clock, rng=_Dice(seed, self._drawn))
-        self._written_by = leadership._written_by
+        self._leadership = leadership
         self._token = 0
 
     def _drawn(self, nonce: bytes) -> None:
-        self._written_by[nonce] = self._token
+        self._leadership.written_by[nonce] = self._token
 
     async def claim(self, ingestor: str, token: int) -> None:
         self._token = token
         await super().claim(ingestor, token)
+        claimed = self._leadership.claimed
+        claimed[ingestor] = max(claimed.get(ingestor, 0), token)
 
     async def commit(
         self, ingestor: str, parent: bytes | None, block: bytes, *, token: int | None = None
