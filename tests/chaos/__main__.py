@@ -25,7 +25,7 @@ from tests.chaos.mistakes import MISTAKES
 @click.option("--seconds", default=120.0, show_default=True, help="For how long processes are killed.")
 @click.option("--seed", type=int, help="Who is killed when, and what everybody does; any by default.")
 @click.option("--small", is_flag=True, help="With fewer processes.")
-@click.option("--only", multiple=True, help="Strike this process alone; several may be given.")
+@click.option("--only", multiple=True, help="Strike this process alone; several may be given, or nobody.")
 @click.option("--mistake", type=click.Choice(list(MISTAKES)), help="Plant this mistake: it has to be found.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to work; kept. Else it is kept on failure."

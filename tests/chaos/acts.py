@@ -54,17 +54,18 @@ class Act:
         return Act(told["id"], told["kind"], [Order(**order) for order in told["orders"]])
 
 
-def any_act(id: str, paths: Sequence[str], rng: Random, now: float) -> Act:
-    """Something to do."""
+def any_act(id: str, paths: Sequence[str], polled: Sequence[str], rng: Random, now: float) -> Act:
+    """Something to do, at any of the paths; what may wake nobody, where the process dies, at one that is polled."""
     kind = rng.choices(KINDS, weights=(4, 4, 1, 3, 2, 1))[0]
     if kind.startswith("append"):
         return Act(id, kind)
-    at = rng.choice(paths)
+    wakes = kind in ("send", "transaction")
+    at = rng.choice(paths if wakes else polled)
     count = {"many": 5, "transaction": 2}.get(kind, 1)
     orders = []
     for n in range(count):
         do = rng.choices(("credit", "transfer", "note", "read", "noise"), weights=(3, 6, 2, 1, 1))[0]
         due = now + rng.uniform(*_DELAY) if kind in ("emit", "send") and rng.random() < 0.1 else None
-        own = at if kind == "many" else rng.choice(paths)
+        own = rng.choice(paths) if kind == "transaction" else at
         orders.append(Order(f"{id}.{n}", own, do, rng.randint(1, 50), rng.choice(paths), due))
     return Act(id, kind, orders)

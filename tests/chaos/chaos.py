@@ -44,7 +44,7 @@ _EMULATORS_WEIGHT = 0.6
 _ACTORS_WEIGHT = 1.0
 """How likely each is to be struck. While an emulator is down, all stand still."""
 
-_RATE = 30.0
+_RATE = 15.0
 """Acts a second of each producer."""
 
 _ACCOUNTS = 24

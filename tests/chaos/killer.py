@@ -36,6 +36,8 @@ class Killer:
             async with asyncio.TaskGroup() as group:
                 while True:
                     await asyncio.sleep(rng.uniform(*_PAUSE))
+                    if not self._victims:
+                        continue
                     (victim,) = rng.choices(list(self._victims), weights=list(self._victims.values()))
                     stops, duration = rng.random() < _STOPS, rng.uniform(*_STANDSTILL)
                     if not stops:

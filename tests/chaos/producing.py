@@ -54,7 +54,9 @@ class Producer:
                 act = self._unfinished.pop()
             else:
                 self._serial += 1
-                act = any_act(f"{actor.name}.{self._serial}", setting.paths, actor.rng, time.time())
+                act = any_act(
+                    f"{actor.name}.{self._serial}", setting.paths, setting.polled, actor.rng, time.time()
+                )
             await self.finish(act)
             await asyncio.sleep(actor.rng.uniform(0, 2 * _SLOTS / setting.rate))
 

@@ -47,6 +47,11 @@ class Setting:
         """The documents of the accounts: of two kinds of processors, in turns."""
         return [f"{('accounts', 'plain')[n % 2]}/{n}" for n in range(self.accounts)]
 
+    @property
+    def polled(self) -> list[str]:
+        """Half of them: pollers look after these unasked. Of the others nobody knows but by a wake-up."""
+        return self.paths[: self.accounts // 2]
+
     def end(self, at: float) -> None:
         """Let producers begin nothing new, and the feed end at a moment, which is a little ahead."""
         new = self.folder / "over.new"

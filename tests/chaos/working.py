@@ -45,10 +45,10 @@ async def work(actor: Actor) -> None:
 
 
 async def poll(actor: Actor) -> None:
-    """Drain whatever account, unasked."""
+    """Drain whatever account of the polled ones, unasked."""
     box, rng = actor.box, actor.rng
     while True:
-        to = recipient(box.client, rng.choice(actor.setting.paths))
+        to = recipient(box.client, rng.choice(actor.setting.polled))
         with suppress(EventboxError, GoogleAPICallError):  # contention, or an outage
             if rng.random() < 0.5:
                 await box.drain(to, processor(actor.queue, actor.journal, to), max_events=20)
