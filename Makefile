@@ -60,7 +60,7 @@ test-node: $(SETUP) $(NODE_SETUP)
 	@cd $(NODE_TESTS) && PYTHON="$(abspath $(RUN))" npm test --silent
 
 simulate: $(SETUP)
-	@$(RUN) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
+	@$(RUN) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START)) $(if $(WORKLOAD),--workload $(WORKLOAD))
 
 mutants: $(SETUP)
 	@$(RUN) -m tests.simulation.mutants

@@ -2,35 +2,116 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import secrets
+import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from itertools import islice
 
 import click
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.simulation import Result, simulate
 from tests.simulation.workloads import NAMES
 
 _CHUNK = 5
+_INTERRUPTED = 130
 
 
-def _run(seeds: range, workload: str | None) -> list[Result]:
-    return [simulate(seed, workload=workload) for seed in seeds]
+class _Tally:
+    """What many histories have come to."""
+
+    def __init__(self) -> None:
+        self.seeds = self.rpcs = self.broken = 0
+        self.checks: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self._began = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        self.seeds += 1
+        self.rpcs += result.rpcs
+        self.broken += bool(result.violations)
+        self.checks.update(result.checks)
+        self.faults.update(result.faults)
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._began
+        lines = [
+            _listed("faults", self.faults),
+            _listed("promises checked", self.checks),
+            f"{self.seeds:,} histories, {self.rpcs:,} RPCs, {self.rpcs / seconds:,.0f} RPCs/s: {self.broken} broken",
+        ]
+        return "\n".join(lines)
 
 
-def _results(seeds: range, workload: str | None, jobs: int) -> Iterator[list[Result]]:
+def _listed(what: str, counts: Counter[str]) -> str:
+    return f"{what}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+
+
+def _run(seeds: range, workload: str | None, mutant: str | None) -> list[Result]:
+    with MUTANTS[mutant].applied() if mutant is not None else nullcontext():
+        return [_simulate(seed, workload) for seed in seeds]
+
+
+def _simulate(seed: int, workload: str | None) -> Result:
+    try:
+        return simulate(seed, workload=workload)
+    except Exception as error:  # the simulation's own: no other history is to be lost for that
+        return Result.failed(seed, f"the simulation itself fails: {error!r}")
+
+
+def _results(seeds: range, workload: str | None, mutant: str | None, jobs: int) -> Iterator[list[Result]]:
     chunks = (seeds[place : place + _CHUNK] for place in range(0, len(seeds), _CHUNK))
-    with ProcessPoolExecutor(jobs) as pool:
-        under_way = [pool.submit(_run, chunk, workload) for chunk in islice(chunks, jobs * 4)]
-        while under_way:
-            yield under_way.pop(0).result()
-            under_way.extend(pool.submit(_run, chunk, workload) for chunk in islice(chunks, 1))
+    # Ctrl-C reaches all processes of the terminal: this one alone deals with it
+    with ProcessPoolExecutor(
+        jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        try:
+            under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
+            while under_way:
+                yield under_way.pop(0).result()
+                under_way.extend(pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, 1))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _command(seed: int, workload: str | None, mutant: str | None) -> str:
+    """What shows a history again."""
+    parts = [f"python -m tests.simulation --seed {seed} --trace"]
+    if workload is not None:
+        parts.append(f"--workload {workload}")
+    if mutant is not None:
+        parts.append(f"--mutant {mutant!r}")
+    return " ".join(parts)
+
+
+def _show(seed: int, workload: str | None, mutant: str | None, *, trace: bool) -> bool:
+    """Tell of one history; whether a promise was broken."""
+    with MUTANTS[mutant].applied() if mutant is not None else nullcontext():
+        result = simulate(seed, workload=workload, trace=trace)
+    for line in result.lines or ():
+        click.echo(line)
+    click.echo(
+        f"seed {seed}, {result.workload}: {result.digest}, {result.rpcs} RPCs, {result.deaths} deaths"
+        + "".join(f", {count} {name}" for name, count in result.figures.items())
+    )
+    click.echo(_listed("faults", Counter(result.faults)))
+    for violation in result.violations:
+        click.echo(f"BROKEN  {violation}")
+    if not result.violations:
+        click.echo(f"all promises were kept, compared {sum(result.checks.values()):,} times")
+    return bool(result.violations)
 
 
 @click.command()
@@ -40,38 +121,50 @@ def _results(seeds: range, workload: str | None, jobs: int) -> Iterator[list[Res
 @click.option(
     "--workload", type=click.Choice(sorted(NAMES)), help="This one alone; each seed has its own by default."
 )
+@click.option("--mutant", type=click.Choice(sorted(MUTANTS)), help="With this mistake in the library.")
 @click.option("--trace", is_flag=True, help="With --seed: tell what each process did.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="How many at once.")
 def main(
-    seeds: int, start: int | None, seed: int | None, workload: str | None, trace: bool, jobs: int
+    seeds: int,
+    start: int | None,
+    seed: int | None,
+    workload: str | None,
+    mutant: str | None,
+    trace: bool,
+    jobs: int,
 ) -> None:
     """Simulate histories with faults, and tell which promises were broken; exit status 1 where any was."""
+    if trace and seed is None:
+        raise click.UsageError("--trace tells the story of one history: give its --seed")
     if seed is not None:
-        result = simulate(seed, workload=workload, trace=trace)
-        for line in result.lines or ():
-            click.echo(line)
-        click.echo(
-            f"seed {seed}, {result.workload}: {result.digest}, {result.rpcs} RPCs, {result.deaths} deaths"
-            + "".join(f", {count} {name}" for name, count in result.figures.items())
-        )
-        for violation in result.violations:
-            click.echo(f"BROKEN  {violation}")
-        sys.exit(bool(result.violations))
+        sys.exit(_show(seed, workload, mutant, trace=trace))
     start = secrets.randbelow(1 << 40) if start is None else start
-    click.echo(f"seeds {start} to {start + seeds - 1}, {jobs} at once")
-    began = time.monotonic()
-    rpcs = broken = 0
-    total = (seeds + _CHUNK - 1) // _CHUNK
+    tally = _Tally()
     console = Console()
-    for results in track(_results(range(start, start + seeds), workload, jobs), total=total, console=console):
-        for result in results:
-            rpcs += result.rpcs
-            if result.violations:
-                broken += 1
-                console.print(f"seed {result.seed}, {result.workload}: {result.violations[0]}", markup=False)
-    seconds = time.monotonic() - began
-    click.echo(f"{seeds} seeds, {rpcs:,} RPCs, {rpcs / seconds:,.0f} RPCs/s: {broken} broken")
-    sys.exit(bool(broken))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[broken]} broken"),
+        TimeRemainingColumn(),
+    )
+    try:
+        click.echo(f"seeds {start} to {start + seeds - 1} (START={start}), {jobs} at once")
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=seeds, broken=0)
+            for results in _results(range(start, start + seeds), workload, mutant, jobs):
+                for result in results:
+                    tally.add(result)
+                    if result.violations:
+                        told = f"seed {result.seed}, {result.workload}: {result.violations[0]}"
+                        console.print(told, markup=False, highlight=False, soft_wrap=True)
+                        again = f"    {_command(result.seed, workload, mutant)}"
+                        console.print(again, markup=False, highlight=False, soft_wrap=True)
+                progress.update(bar, advance=len(results), broken=tally.broken)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted\n{tally}")
+        sys.exit(_INTERRUPTED)
+    click.echo(tally)
+    sys.exit(bool(tally.broken))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,20 @@ from eventbox import Event, EventBox, Mutation, PrepareError, SkipTransition, Tr
 from eventbox.tasks import Task
 from tests.simulation.scene import OPENING, TASK, Enqueue, Scene, Send, recipient, trace_id
 
-KINDS = ("credit", "transfer", "transfer", "note", "read", "skip", "flaky", "noise", "touch", "task")
+KINDS = (
+    "credit",
+    "transfer",
+    "transfer",
+    "note",
+    "note",
+    "note",
+    "read",
+    "skip",
+    "flaky",
+    "noise",
+    "touch",
+    "task",
+)
 CHANGING = frozenset({"credit", "transfer", "read", "skip", "flaky", "touch", "task"})
 """Kinds of events that change the state."""
 

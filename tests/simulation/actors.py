@@ -50,11 +50,15 @@ class Actor:
 
 
 class Worker(Actor):
-    """Processes batch after batch, of whichever recipient, until it dies."""
+    """Processes batch after batch, of whichever recipient, until it dies; two at once at times."""
 
     async def work(self) -> None:
+        await asyncio.gather(*(self._work() for _ in range(self.rng.choice((1, 1, 2)))))
+
+    async def _work(self) -> None:
+        crowded = self.rng.random() < 0.5  # where many are at the same work
         while True:
-            path = self.rng.choice(self.scene.recipients)
+            path = self.scene.recipients[0] if crowded else self.rng.choice(self.scene.recipients)
             try:
                 async with self.timeout():
                     if self.rng.random() < 0.6:
@@ -63,7 +67,7 @@ class Worker(Actor):
                         await self.drain(path)
             except FAILURES as error:
                 self.note(f"failed: {error!r:.150}")
-            await self.pause(self.rng.choice((0.05, 1.0, 5.0)))
+            await self.pause(self.rng.choice((0.05, 0.05, 1.0, 5.0)))
 
     async def drain(self, path: str) -> DrainReport:
         truth, ledger = self.scene.stage.truth, self.scene.ledger

@@ -28,21 +28,33 @@ class History:
         self.faults: Counter[str] = Counter()
         self.closed = False
 
-    def add(self, who: str, what: str, detail: bytes = b"") -> None:
-        """Something has happened."""
+    def add(self, who: str, what: str, detail: bytes = b"", told: Callable[[], str] | None = None) -> None:
+        """Something has happened.
+
+        Args:
+            who: the process.
+            what, detail: what the hash is made of.
+            told: what the story says besides, asked for where one is told.
+        """
         if self.closed:
             return
-        line = f"{self._now():12.6f} {who:<10} {what}"
+        line = f"{self._now():12.6f} {who:<12} {what}"
         self._hash.update(line.encode())
         self._hash.update(detail)
         if self.lines is not None:
-            self.lines.append(line)
+            more = told() if told is not None else ""
+            self.lines.append(f"{line}: {more}" if more else line)
+
+    def tell(self, what: str) -> None:
+        """Head a part of the story."""
+        if self.lines is not None:
+            self.lines.append(f"{self._now():12.6f} ---- {what}")
 
     def fault(self, who: str, kind: str, what: str) -> None:
         """A fault of this kind has happened to somebody."""
         if not self.closed:
             self.faults[kind] += 1
-        self.add(who, what)
+        self.add(who, f"! {what}")
 
     def violate(self, promise: str, detail: str) -> None:
         """A promise was broken."""

@@ -23,6 +23,7 @@ from emulator.status import Status
 from tests.simulation.history import History
 from tests.simulation.process import Process
 from tests.simulation.streams import Stream
+from tests.simulation.telling import told
 
 Observe = Callable[[str, Any, Any], None]
 """Called with each RPC that was carried out: name, request, response."""
@@ -52,7 +53,7 @@ class Weather:
             return rng.choice((0.0, 0.0, most / 4, most))
 
         return cls(
-            latency=rng.choice((0.001, 0.01, 0.05)),
+            latency=rng.choice((0.001, 0.01, 0.05, 0.3)),
             slow=some(0.05),
             before=some(0.1),
             after=some(0.15),
@@ -67,6 +68,23 @@ class Weather:
 
 
 CALM = Weather()
+
+_ARRIVALS = {
+    "late": "(late: its sender has given up)",
+    "again": "(it came twice)",
+    "dead": "(its sender will not hear)",
+    "cut": "(the answer will be cut)",
+    "after": "(the answer will be lost)",
+}
+"""How the story tells of requests that arrive."""
+
+_LOSSES = {
+    "late": "it will arrive later",
+    "before": "nothing was done",
+    "after": "it was done",
+    "aborted": "a storm: nothing was done",
+}
+"""And of answers."""
 
 
 class Network:
@@ -151,7 +169,12 @@ class _Journey:
         history = network.history
         history.rpcs += 1
         self._number = history.rpcs
-        history.add(process.name, f"> {rpc} #{self._number}", request.SerializeToString(deterministic=True))
+        history.add(
+            process.name,
+            f"> {rpc} #{self._number}",
+            request.SerializeToString(deterministic=True),
+            lambda: told(rpc, request),
+        )
         self._depart()
 
     def _depart(self) -> None:
@@ -248,9 +271,9 @@ class _Journey:
             if isinstance(outcome, Iterator):
                 outcome = list(outcome)
             network.observe(self._rpc, self._request, outcome)
-            self._note(f"done {kind}")
+            self._note(f"done {_ARRIVALS.get(kind, '')}".rstrip())
         else:
-            self._note(f"refused {status.code.name} {kind}")
+            self._note(f"refused, {status.code.name} {_ARRIVALS.get(kind, '')}".rstrip())
         if kind == "dead":
             if not self._process.dead:
                 self._fault("dies before it hears")
@@ -279,7 +302,7 @@ class _Journey:
             code = StatusCode.ABORTED
         else:
             code = rng.choice((StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN))
-        self._note(f"fails with {code.name} ({kind})")
+        self._note(f"! fails with {code.name} ({_LOSSES[kind]})")
         self._deliver(Status(code, f"simulated: {kind}"))
 
     def _deliver(self, answer: Any) -> None:
@@ -312,7 +335,7 @@ class _Journey:
 
     def _fault(self, what: str) -> None:
         self._network.history.faults[what] += 1
-        self._note(what)
+        self._note(f"! {what}")
 
     def _note(self, what: str) -> None:
         self._network.history.add(self._process.name, f"  {self._rpc} #{self._number} {what}")

@@ -34,7 +34,7 @@ class Producer(Actor):
                     await self.rng.choice(deeds)()
             except FAILURES as error:
                 self.note(f"failed: {error!r:.150}")
-            await self.pause(self.rng.choice((0.02, 0.5, 3.0)))
+            await self.pause(self.rng.choice((0.02, 0.02, 0.5, 3.0)))
 
     def _new(self, path: str, marker: str | None = None) -> tuple[NewEvent, Emission]:
         self.count += 1

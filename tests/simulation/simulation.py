@@ -45,6 +45,11 @@ class Result:
     faults: dict[str, int]
     lines: list[str] | None
 
+    @staticmethod
+    def failed(seed: int, why: str) -> Result:
+        """Of a seed whose history could not be simulated."""
+        return Result(seed, "none", "", [why], 0, 0, {}, {}, {}, None)
+
 
 def simulate(seed: int, *, workload: str | None = None, trace: bool = False) -> Result:
     """Run the simulation of a seed; of this workload, where it is not for the seed to choose."""
@@ -94,7 +99,10 @@ async def _run(stage: Stage, play: Workload) -> None:
     async with AsyncExitStack() as stack:
         for service in stage.services:
             await stack.enter_async_context(service)
-        await _trouble(stage, play.roles())
+        roles = play.roles()
+        stage.history.tell(f"{play.name}: {', '.join(role.name for role in roles)}; {stage.weather}")
+        await _trouble(stage, roles)
+        stage.history.tell("all faults stop, and all processes are dead")
         stage.calm()
         play.calmed()
         await asyncio.sleep(_SETTLING)
@@ -103,6 +111,7 @@ async def _run(stage: Stage, play: Workload) -> None:
             await process.run(play.finish(process))
         except Exception as error:
             stage.history.violate("errors are those that are promised", f"in the end: {error!r:.300}")
+    stage.history.tell("the judgement")
     play.judge()
 
 

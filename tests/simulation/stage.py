@@ -79,6 +79,8 @@ class Stage:
         if mortal and self.weather.slow and self.rng.random() < 0.3:
             process.slowness = 30.0
         self.processes.append(process)
+        slow = f", its RPCs take {process.slowness:.0f} times as long" if process.slowness > 1 else ""
+        self.history.add(process.name, f"starts, its clock {skew.total_seconds():+.3f} s{slow}")
         return process
 
     def client(self, process: Process) -> AsyncClient:
