@@ -73,11 +73,9 @@ class Follower:
         while await ends.beyond(self._cursor.position) is not None:
             page = await self._page()
             done = 0
-            while done < len(page):
-                moved = await self._handle(page[done : done + self._at_once])
-                if moved is None:
-                    break  # the cursor may be anywhere now
-                done += moved
+            # the cursor may be elsewhere once it had to be looked up: another process has gone on under this name
+            while done < len(page) and page[done].id == self._cursor.position:
+                done += await self._handle(page[done : done + self._at_once])
 
     async def _page(self) -> list[LogEntry]:
         """The entries at the cursor; none where that was moved on meanwhile, and what it passed was trimmed."""
@@ -90,8 +88,8 @@ class Follower:
                 raise
             return []
 
-    async def _handle(self, entries: list[LogEntry]) -> int | None:
-        """Handle the entries in one transaction; how many of the first that did, None where the cursor is not known."""
+    async def _handle(self, entries: list[LogEntry]) -> int:
+        """Handle the entries in one transaction; how many of the first that did, as far as this process knows."""
         transaction = Transaction(
             self._box._client,
             clock=self._box._clock,
@@ -119,14 +117,14 @@ class Follower:
         if transaction._aborted is not None:
             await transaction._end("aborted")
             await self._lost(transaction._aborted)
-            return None
+            return 0
         if not handled:
             await transaction._end("rolled back")
         else:
             refusal = await self._commit(transaction, self._cursor.position + handled)
             if isinstance(refusal, ContentionError | UnknownOutcomeError):
                 await self._lost(refusal)
-                return None
+                return 0
             if refusal is not None:
                 if len(entries) > 1:
                     # one of them makes Firestore refuse all: find out which, so that the others stand

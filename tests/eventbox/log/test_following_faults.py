@@ -16,7 +16,7 @@ from eventbox import EventBox, Transaction
 from eventbox.log import EventLog, LogEntry
 from eventbox.testing import ManualClock
 from tests.advancing import sent, while_advancing
-from tests.eventbox.log.support import Recording, Tally, append, append_and_order, payloads, read_all
+from tests.eventbox.log.support import Recording, Tally, append, append_and_order, payloads, read_all, until
 
 
 @pytest.mark.parametrize("when", ["before", "after", "late", "twice"])
@@ -193,3 +193,29 @@ def test_all_followers_see_the_same_log_once_whatever_happens(
 
     clock = ManualClock()
     asyncio.run(main())
+
+
+async def test_a_lost_answer_is_no_licence_to_go_on_where_another_process_has_been_meanwhile(
+    local_log: EventLog, local_client: AsyncClient, clock: ManualClock, emulator: Emulator
+) -> None:
+    await append_and_order(local_log, *"abcdef")
+    tally = Tally(local_client)
+    # what became of the commit, and where the cursor is now
+    slow = Fault(
+        rpc="BatchGetDocuments", path="**/eventbox_log_cursors/f", latency=timedelta(seconds=1), times=2
+    )
+
+    async def first(transaction: Transaction, entry: LogEntry) -> None:
+        if entry.id == 0:
+            emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
+            emulator.faults.add(slow)
+            emulator.counts.reset()
+        await tally(transaction, entry)
+
+    one = asyncio.create_task(local_log.handle_events("f", first, until_idle=True))
+    await while_advancing(clock, until(lambda: emulator.counts.rpcs["Commit"] == 2))  # and it is sent again
+    await while_advancing(clock, until(lambda: emulator.counts.rpcs["BatchGetDocuments"] == 2))
+    await local_log.handle_events("f", tally, until_idle=True, batch=3)
+    await while_advancing(clock, one)
+    assert await tally.counts() == {f"e{n}": 1 for n in range(6)}
+    assert await local_log.cursor("f") == 6
