@@ -157,7 +157,7 @@ async def run_ordering(box: EventBox, recipient: Recipient, interval: timedelta)
         backoff = Backoff(clock, box._rng, timedelta.max)
         while True:
             await arrivals.wait()
-            begun = clock.monotonic()
+            begun, told = clock.monotonic(), arrivals.told
             try:
                 ordering = await order(box, recipient)
             except ContentionError as error:
@@ -173,6 +173,8 @@ async def run_ordering(box: EventBox, recipient: Recipient, interval: timedelta)
                 backoff = Backoff(clock, box._rng, timedelta.max)
                 if ordering.full and ordering.taken:
                     continue
+                if not ordering.taken:
+                    arrivals.found_nothing(told)
                 await clock.sleep(interval - timedelta(seconds=clock.monotonic() - begun))
                 continue
             await backoff.wait()
@@ -202,6 +204,8 @@ class _Arrivals:
         self._snapshots = listen(outstanding, clock=box._clock, rng=box._rng)
         self._changed = asyncio.Event()
         self._waiting = False
+        self.told = 0
+        """How many times the listener has told how it is."""
         self.listening: asyncio.Task[None] = asyncio.create_task(self._listen())
         self.listening.add_done_callback(lambda _: self._changed.set())
 
@@ -213,9 +217,15 @@ class _Arrivals:
             self._changed.clear()
             await self._changed.wait()
 
+    def found_nothing(self, told: int) -> None:
+        """Nothing waits, as was seen after the listener had told so many times; it may be behind, or out of service."""
+        if self.told == told:
+            self._waiting = False
+
     async def _listen(self) -> None:
         async with aclosing(self._snapshots) as snapshots:
             async for snapshot in snapshots:
+                self.told += 1
                 self._waiting = bool(snapshot.documents)
                 self._changed.set()
 

@@ -259,6 +259,25 @@ async def test_run_ordering_costs_nothing_while_nothing_happens(
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_run_ordering_asks_but_once_where_its_listener_does_not_hear_that_nothing_waits_any_more(
+    local_log: EventLog, emulator: Emulator, clock: ManualClock
+) -> None:
+    await append(local_log, "a")
+    snapshot = 4  # responses
+    emulator.faults.add(Fault(rpc="Listen", error="UNAVAILABLE", when="cut", after_messages=snapshot))
+    emulator.faults.add(Fault(rpc="Listen", error="UNAVAILABLE", times=None))
+    running = asyncio.create_task(local_log.run_ordering(interval=timedelta(0)))
+    try:
+        await until(lambda: emulator.counts.rpcs["Commit"] > 0)
+        emulator.counts.reset()
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert emulator.counts.rpcs["RunQuery"] <= 1
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_run_ordering_goes_on_after_what_may_pass(
     local_log: EventLog, emulator: Emulator, clock: ManualClock
 ) -> None:
