@@ -10,10 +10,12 @@ from datetime import datetime
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from dsset import documents
+from dsset.retry import Backoff, retry_transient
+from eventbox.batch_scope import BatchScope
 from eventbox.box import EventBox
 from eventbox.inbox import INBOX
 from eventbox.log.cursor import all_positions
-from eventbox.log.head import Head
+from eventbox.log.head import TIMEOUT, Head
 from eventbox.log.ordering import Ordering
 from eventbox.log.reading import Reader
 from eventbox.log.track import PERSISTENT, TRIMABLE, Track
@@ -55,14 +57,19 @@ async def overview(box: EventBox, recipient: Recipient) -> LogOverview:
     """See `EventLog.overview`."""
     ref = recipient.ref
     unordered = ref.collection(INBOX).where(filter=FieldFilter("due", "<", documents.GONE)).count()
-    (head, _), first, first_trimable, cursors, trimable_cursors, counted = await asyncio.gather(
-        Ordering(recipient).load_state(),
-        Reader(box, ref, PERSISTENT).first(),
-        Reader(box, ref, TRIMABLE).first(),
-        all_positions(box, ref, PERSISTENT),
-        all_positions(box, ref, TRIMABLE),
-        unordered.get(),
-    )
+    with BatchScope(box._clock, box._rng).entered():  # what the processor's retries go by
+        (head, _), first, first_trimable, cursors, trimable_cursors, counted = await asyncio.gather(
+            Ordering(recipient).load_state(),
+            Reader(box, ref, PERSISTENT).first(),
+            Reader(box, ref, TRIMABLE).first(),
+            all_positions(box, ref, PERSISTENT),
+            all_positions(box, ref, TRIMABLE),
+            retry_transient(
+                # google's own retries sleep in real time, whatever the box's clock
+                lambda timeout: unordered.get(retry=None, timeout=timeout),
+                Backoff(box._clock, box._rng, TIMEOUT),
+            ),
+        )
     followers = [
         *_followers(cursors, PERSISTENT, head),
         *_followers(trimable_cursors, TRIMABLE, head),
