@@ -158,7 +158,7 @@ class Store:
         for version in versions:
             self._put(version)
         if self.on_change is not None:
-            for path in {collection_of(version.name) for version in versions}:
+            for path in dict.fromkeys(collection_of(version.name) for version in versions):
                 self.on_change(path)
         self._prune(time_us, len(versions))
 
@@ -236,7 +236,7 @@ class Store:
                 previous.forget()
         self._pruned_us = time_us
         if self.on_change is not None:
-            for path in {collection_of(version.name) for version in versions}:
+            for path in dict.fromkeys(collection_of(version.name) for version in versions):
                 self.on_change(path)
 
     def _collection(self, path: str) -> Collection:
