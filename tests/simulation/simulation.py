@@ -101,8 +101,8 @@ async def _run(stage: Stage, play: Workload) -> None:
             await stack.enter_async_context(service)
         roles = play.roles()
         stage.history.tell(f"{play.name}: {', '.join(role.name for role in roles)}; {stage.weather}")
-        await _trouble(stage, roles)
-        stage.history.tell("all faults stop, and all processes are dead")
+        survivors = await _trouble(stage, roles)
+        stage.history.tell("all faults stop" + ("" if survivors else ", and all processes are dead"))
         stage.calm()
         play.calmed()
         await asyncio.sleep(_SETTLING)
@@ -111,29 +111,42 @@ async def _run(stage: Stage, play: Workload) -> None:
             await process.run(play.finish(process))
         except Exception as error:
             stage.history.violate("errors are those that are promised", f"in the end: {error!r:.300}")
+        await _end(survivors)
     stage.history.tell("the judgement")
     play.judge()
 
 
-async def _trouble(stage: Stage, roles: Sequence[Role]) -> None:
-    """Let all go about their business while everything fails."""
+async def _trouble(stage: Stage, roles: Sequence[Role]) -> list[asyncio.Future[None]]:
+    """Let all go about their business while everything fails; those who go on after that."""
 
     def start(role: Role) -> asyncio.Future[None]:
         return asyncio.ensure_future(stage.keep_alive(role.name, role.play, once=role.ends))
 
     enders = [start(role) for role in roles if role.ends]
-    others = [start(role) for role in roles if not role.ends]
+    survivors = [start(role) for role in roles if role.survives]
+    others = [start(role) for role in roles if not (role.ends or role.survives)]
     others.append(asyncio.ensure_future(_haunt(stage)))
     await asyncio.wait(enders)
     await asyncio.sleep(stage.rng.uniform(0.0, 30.0))
+    surviving = {role.name for role in roles if role.survives}
     for process in stage.processes:
-        process.die()
-    for other in others:
-        other.cancel()
-    await asyncio.wait(others)
-    for task in [*enders, *others]:
-        if not task.cancelled():
-            task.result()
+        if process.name.rpartition(".")[0] not in surviving:
+            process.die()
+    await _end(others)
+    for ender in enders:
+        ender.result()
+    return survivors
+
+
+async def _end(futures: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel them; raise what they have failed with."""
+    for future in futures:
+        future.cancel()
+    if futures:
+        await asyncio.wait(futures)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
 
 
 async def _haunt(stage: Stage) -> None:

@@ -55,8 +55,11 @@ class Stream:
 
     def send(self, request: Any) -> None:
         """Send a request."""
+        told = type(request)()
+        told.CopyFrom(request)
+        told.add_target.ClearField("resume_token")  # each emulator has its own
         self._network.history.add(
-            self._process.name, f"> {self._name}", request.SerializeToString(deterministic=True)
+            self._process.name, f"> {self._name}", told.SerializeToString(deterministic=True)
         )
         if self._is_cut("before"):
             return
@@ -91,11 +94,11 @@ class Stream:
     # On the way -------------------------------------------------------------------------------------------
 
     def _there(self, callback: Callable[..., None], *args: Any) -> None:
-        self._arrives = max(self._arrives, self._loop.time() + self._network.latency())
+        self._arrives = max(self._arrives, self._loop.time() + self._network.latency(self._process))
         self._loop.call_at(self._arrives, callback, *args, context=Context())
 
     def _back(self, callback: Callable[..., None], *args: Any) -> None:
-        self._returns = max(self._returns, self._loop.time() + self._network.latency())
+        self._returns = max(self._returns, self._loop.time() + self._network.latency(self._process))
         self._loop.call_at(self._returns, callback, *args, context=Context())
 
     def _is_cut(self, fault: str) -> bool:

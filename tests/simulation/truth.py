@@ -58,6 +58,11 @@ class Truth:
         inbox = f"{ROOT}{path}/eventbox_inbox"
         return [id for id in ids if self._due.get(inbox, {}).get(f"{inbox}/{document_id(id)}", GONE) != GONE]
 
+    def is_consumed(self, name: str) -> bool:
+        """Whether an event, by its full name, is outstanding no longer."""
+        version = self._store.latest(name)
+        return version is None or version.message.fields["due"].integer_value == GONE
+
     def observe(self, rpc: str, request: Any, response: Any) -> None:
         """Look at what an RPC has written."""
         if rpc not in ("Commit", "BatchWrite"):

@@ -23,11 +23,13 @@ class Role:
         name: of the process.
         play: ends only when the role is over. What it raises, faults or not, is a violation: catch what may come.
         ends: the history goes on until all such roles are over; the others are killed then.
+        survives: it is not killed then, but goes on without faults until the history ends.
     """
 
     name: str
     play: Callable[[Process], Awaitable[Any]]
     ends: bool = False
+    survives: bool = False
 
 
 class Workload:
@@ -50,7 +52,7 @@ class Workload:
         """Look at what an RPC has written, right after it was carried out."""
 
     def calmed(self) -> None:
-        """Faults have stopped: behave from now on. All the processes of the trouble are dead."""
+        """Faults have stopped: behave from now on. Of the processes of the trouble those that survive are left."""
 
     async def finish(self, process: Process) -> None:
         """Without faults, in a process that does not die: do what is left to do, in a bounded number of steps.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.simulation.log.log import Log
 from tests.simulation.sources.ingestion import Ingestion
 from tests.simulation.stage import Stage
 from tests.simulation.transfers import Transfers
@@ -12,6 +13,7 @@ from tests.simulation.workload import Workload
 SHARES: dict[type[Workload], int] = {
     Transfers: 10,
     Ingestion: 3,
+    Log: 5,
 }
 """So many in each of their sum of histories."""
 
