@@ -144,7 +144,7 @@ class Accounting:
                 fields = {"n": Increment(1), "by": ArrayUnion([mark]), "loaded": loaded}
                 transaction.set(trace, fields, merge=True)
                 # after it has written: what it wrote must go too
-                if order["do"] == "skip" and scene.unruly and scene.rng.random() < 0.4:
+                if order["do"] in ("skip", "task") and scene.unruly and scene.rng.random() < 0.4:
                     raise SkipTransition
                 if order["do"] == "flaky" and scene.unruly and scene.rng.random() < 0.3:
                     raise FlakyError(event.id)

@@ -5,8 +5,12 @@ A mutant is a function that says what to patch, marked by `patching.mutant`, in 
 """
 
 from tests.simulation.mutants import batches, commits, sets, tasks
-from tests.simulation.mutants.patching import Mutant, found_in
+from tests.simulation.mutants.patching import Mutant, found_in, shown_in
+from tests.simulation.sources.mutants import INGESTION
 
-MUTANTS: dict[str, Mutant] = found_in(batches, commits, sets, tasks)
+MUTANTS: dict[str, Mutant] = {
+    **found_in(batches, commits, sets, tasks),
+    **shown_in("ingestion", INGESTION),
+}
 
 __all__ = ["MUTANTS", "Mutant"]
