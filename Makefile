@@ -8,7 +8,7 @@ SETUP = $(VENV)/.set-up
 NODE_TESTS = tests/node
 NODE_SETUP = $(NODE_TESTS)/node_modules/.set-up
 
-.PHONY: help demo test test-fast test-node setup-node simulate mutants chaos lint types check format clean
+.PHONY: help demo test test-fast test-node setup-node simulate mutants chaos benchmarks lint types check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make simulate   attack the promises: SEEDS=1000 histories with faults, from START (any by default)"
 	@echo "make mutants    see that the simulation finds mistakes: each mutant of the library within 500 seeds"
 	@echo "make chaos      kill processes of an application and its emulators for SECONDS=120, and check the promises"
+	@echo "make benchmarks run them, and refresh the tables and plots of benchmarks/README.md: some ten minutes"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"
@@ -67,6 +68,9 @@ mutants: $(SETUP)
 
 chaos: $(SETUP)
 	@$(RUN) -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+benchmarks: $(SETUP)
+	@$(RUN) -m benchmarks.all $(BENCHMARKS)
 
 lint: $(SETUP)
 	@$(RUN) -m ruff check .

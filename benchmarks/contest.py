@@ -16,6 +16,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.goals import Goal, goal
+
 Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[Any]]]]
 """Makes the data for a turn (numbered), outside the measurement; what to measure."""
 
@@ -30,6 +32,11 @@ class Result:
     floor_ms: float
     ours_ms: float
     plain_ms: float
+
+    @property
+    def goal(self) -> Goal:
+        """What it is to reach."""
+        return goal(self.benchmark, self.latency_ms, self.events)
 
 
 class Budget:
@@ -82,12 +89,12 @@ async def medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-QUICK_S = 40.0
-"""Seconds that a quick run takes at most, but for its last turns."""
+QUICK_S, FULL_S = 40.0, 110.0
+"""Seconds that a quick run, and a full one, take at most, but for their last turns."""
 
 
 def report(results: list[Result], *, as_json: bool) -> None:
-    """Print a table, or one JSON list."""
+    """Print a table, with the goals of the ratios, or one JSON list."""
     if as_json:
         json.dump([asdict(result) for result in results], sys.stdout)
         click.echo()
@@ -112,7 +119,7 @@ def report(results: list[Result], *, as_json: bool) -> None:
             f"{one.floor_ms:.2f} ms",
             f"{one.ours_ms:.2f} ms",
             f"{one.plain_ms:.2f} ms",
-            f"{one.ours_ms / one.floor_ms:.2f}",
-            f"{one.plain_ms / one.ours_ms:.2f}",
+            one.goal.floor_cell(one.ours_ms / one.floor_ms),
+            one.goal.plain_cell(one.plain_ms / one.ours_ms),
         )
     Console(width=120).print(table)

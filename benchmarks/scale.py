@@ -104,7 +104,7 @@ def main(as_json: bool, quick: bool) -> None:
     async def run() -> tuple[list[Growth], Memory]:
         if quick:
             return await measure(QUICK, 15, 25), await measure_memory()
-        return await measure(Sizes(), 60), await measure_memory()
+        return await measure(Sizes(), 60, 120), await measure_memory()
 
     found, memory = asyncio.run(run())
     if not as_json:

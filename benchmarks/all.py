@@ -1,0 +1,82 @@
+"""Runs what benchmarks/README.md has figures of, and refreshes its tables and plots: `python -m benchmarks.all`.
+
+Each benchmark runs by itself, one after the other, and its figures go to `benchmarks/results/`. One that fails leaves
+the figures that were there. Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.plots import PLOTS, draw
+from benchmarks.results_folder import RESULTS, write_result
+from benchmarks.tables import README, rewrite
+
+ALL = ("cost", "process_batch", "drain", "emit", "scale", "peers")
+OPTIONAL = frozenset({"peers"})
+"""What needs programs that not every machine has: it says on standard error which."""
+
+
+def run(benchmark: str, *, quick: bool) -> Any:
+    """What it prints.
+
+    Raises:
+        subprocess.CalledProcessError: it failed, and printed nothing.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", "--json", *(["--quick"] if quick else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode and not done.stdout:
+        raise subprocess.CalledProcessError(done.returncode, command)
+    return json.loads(done.stdout)  # with an exit code too, where the figures are not what they should be
+
+
+def refresh(results: Path = RESULTS, plots: Path = PLOTS, readme: Path = README) -> list[Path]:
+    """Make the plots and the tables anew from the figures measured last; the files."""
+    drawn = draw(results, plots)
+    readme.write_text(rewrite(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    return [*drawn, readme]
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Each for less than a minute.")
+@click.argument("benchmarks", nargs=-1, type=click.Choice(ALL))
+def main(quick: bool, benchmarks: tuple[str, ...]) -> None:
+    """Run these benchmarks (all by default), and refresh the tables and plots of benchmarks/README.md."""
+    failed = []
+    for benchmark in benchmarks or ALL:
+        click.echo(f"{benchmark:16}", nl=False)
+        began = time.monotonic()
+        try:
+            write_result(benchmark, run(benchmark, quick=quick))
+        except (subprocess.CalledProcessError, json.JSONDecodeError) as error:
+            if benchmark in OPTIONAL:
+                click.echo("left out, for want of what it needs")
+            else:
+                failed.append(benchmark)
+                click.echo(f"failed: {error}")
+            continue
+        click.echo(f"{time.monotonic() - began:6.0f} s")
+    found = {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "quick": quick,
+    }
+    write_result("machine", found)
+    for path in refresh():
+        click.echo(f"made anew: {path}")
+    if failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
