@@ -8,14 +8,14 @@ token (its first try went through), another's (a duplicate), or a tombstone that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
-from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
+from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, from_grpc_status
 from grpc import StatusCode
 
 from dsset import documents
@@ -38,6 +38,12 @@ _CODES = {code.value[0]: code for code in StatusCode}
 LOOK_AT = ("token", "due")
 """The fields that tell what lies there."""
 
+Outcome: TypeAlias = bool | GoogleAPICallError
+"""Whether an item was new, or why it could not be added."""
+
+Tell: TypeAlias = Callable[[str, Outcome], None]
+"""Takes an item's document name and its outcome."""
+
 
 class _Next(Enum):
     CREATE = auto()
@@ -54,15 +60,18 @@ class Adding:
     item: Item
     next: _Next = _Next.CREATE
     version: Any = None  # of the tombstone to revive
-    outcome: bool | GoogleAPICallError | None = None
+    outcome: Outcome | None = None
+    tell: Tell | None = None  # called once, with the name and the outcome
 
     @property
     def looks(self) -> bool:
         """Whether what lies there has to be looked at next."""
         return self.next is _Next.LOOK
 
-    def finish(self, outcome: bool | GoogleAPICallError) -> None:
+    def finish(self, outcome: Outcome) -> None:
         self.next, self.outcome = _Next.DONE, outcome
+        if self.tell is not None:
+            self.tell(self.name, outcome)
 
     def write(self, token: bytes) -> Any:
         """The write that would add it now."""
@@ -107,12 +116,16 @@ async def add_each(
     clock: Clock,
     rng: Random,
     timeout: timedelta,
-) -> list[bool | GoogleAPICallError]:
+    tell: Tell | None = None,
+) -> list[Outcome]:
     """For each (document name, item), whose names differ: whether it was new, or why it could not be added.
 
-    One BatchWrite for each 500 items or 8 MiB; where something lies there already, one read each and one more RPC.
+    `tell` is called with each as soon as it is known, which for some is before others are looked at or tried again.
+
+    One BatchWrite for each 500 items or 8 MiB; where something lies there already, one read each and one more RPC. A
+    request that is refused as a whole is sent again in halves, down to the items that are to blame.
     """
-    adding = [Adding(name, item) for name, item in named]
+    adding = [Adding(name, item, tell=tell) for name, item in named]
     slots = asyncio.Semaphore(_PARALLEL)
 
     async def add_chunk(chunk: list[Adding]) -> None:
@@ -159,6 +172,11 @@ async def _write(
     except GoogleAPICallError as error:
         if is_transient(error):
             return error
+        if isinstance(error, InvalidArgument) and len(writing) > 1:
+            # one of the items may be to blame for the whole request
+            middle = len(writing) // 2
+            first = await _write(wire, writing[:middle], token, backoff)
+            return await _write(wire, writing[middle:], token, backoff) or first
         for one in writing:
             one.finish(error)
         return None

@@ -2,7 +2,7 @@
 
 An add that finds nobody under way goes out at once. What comes meanwhile is gathered, and goes together as soon as
 there is room: so one caller alone waits for nobody, and a thousand at once share a few RPCs. Each item stands alone in
-a BatchWrite, so nobody's item can make another's fail.
+a BatchWrite, so nobody's item can make another's fail; nor wait, for each is told of its own as soon as it is known.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
+from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore_v1.async_client import AsyncClient
 
-from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
+from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, Tell, add_each
 from dsset.clock import Clock
 from dsset.items import Item
 from dsset.wire import Wire
 
 _IN_FLIGHT = 2
-"""Rounds under way at a time: while the server works on one, the next is made; more would only be smaller."""
-
-Outcome: TypeAlias = bool | GoogleAPICallError
+"""Rounds without any answer at a time: while the server works on one, the next is made; more would only be smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +80,9 @@ class SharedAdds:
         """Seconds, on the clock of the sets."""
         return self._clock.monotonic()
 
-    async def send(self, sending: Sequence[_Waiting]) -> list[Outcome]:
-        """Add one round's items; their outcomes."""
-        return await add_each(
+    async def send(self, sending: Sequence[_Waiting], tell: Tell) -> None:
+        """Add one round's items, and tell of each."""
+        await add_each(
             Wire.of(self._client),
             [(one.name, one.item) for one in sending],
             self._rng.randbytes(16),
@@ -93,6 +90,7 @@ class SharedAdds:
             clock=self._clock,
             rng=self._rng,
             timeout=sending[0].timeout,
+            tell=tell,
         )
 
 
@@ -103,10 +101,16 @@ class _Rounds:
         self._adds = adds
         self._waiting: deque[_Waiting] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Task[None]] = (
+            set()
+        )  # of these; the others have only some items left to do
         self._called = False
 
     def add(self, waiting: Sequence[_Waiting]) -> None:
         self._waiting.extend(waiting)
+        self._begin_soon()
+
+    def _begin_soon(self) -> None:
         if not self._called:
             self._called = True
             # not now: others that are ready to run may want to come along
@@ -114,13 +118,14 @@ class _Rounds:
 
     def _begin(self) -> None:
         self._called = False
-        while self._waiting and len(self._under_way) < _IN_FLIGHT:
+        while self._waiting and len(self._unanswered) < _IN_FLIGHT:
             sending = self._next()
             if not sending:
                 return
             # a context of its own: a round belongs to none of those whose items it sends
             task = asyncio.get_running_loop().create_task(self._send(sending), context=Context())
             self._under_way.add(task)
+            self._unanswered.add(task)
             task.add_done_callback(self._ended)
 
     def _next(self) -> list[_Waiting]:
@@ -149,8 +154,19 @@ class _Rounds:
         return list(taken.values())
 
     async def _send(self, sending: Sequence[_Waiting]) -> None:
+        task = asyncio.current_task()
+        by_name = {one.name: one for one in sending}
+
+        def tell(name: str, outcome: Outcome) -> None:
+            if not by_name[name].outcome.done():
+                by_name[name].outcome.set_result(outcome)
+            # what is left of it, duplicates to look at and items to try again, need not keep others from being sent
+            if task in self._unanswered:
+                self._unanswered.discard(task)
+                self._begin_soon()
+
         try:
-            outcomes = await self._adds.send(sending)
+            await self._adds.send(sending, tell)
         except BaseException as error:
             for one in sending:
                 if not one.outcome.done():
@@ -159,12 +175,10 @@ class _Rounds:
                     else:
                         one.outcome.set_exception(error)
             raise
-        for one, outcome in zip(sending, outcomes, strict=True):
-            if not one.outcome.done():
-                one.outcome.set_result(outcome)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._unanswered.discard(task)
         if not task.cancelled():
             task.exception()  # those who wait have been told
         self._begin()

@@ -184,3 +184,32 @@ async def test_more_than_an_rpc_takes_goes_in_several(
     small = [one.add([Item(f"small {n}", b"x")]) for n in range(600)]
     assert await asyncio.gather(*large, *small) == [[True]] * 620
     assert emulator.counts.rpcs["BatchWrite"] == 4
+
+
+async def test_nobody_waits_for_anothers_duplicate_to_be_looked_at(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    await one.add([Item("a", b"x"), Item("b", b"x")])
+    emulator.faults.add(Fault(rpc="BatchGetDocuments", latency=timedelta(seconds=1), times=2))
+    duplicates = []
+    for number, name in enumerate("ab"):  # as many as there are rounds under way at a time
+        duplicates.append(asyncio.create_task(one.add([Item(name, b"y")])))
+        assert await one.add([Item(f"in the round of {name}", b"x")]) == [True]
+        await sent(emulator, "BatchGetDocuments", number + 1)
+    assert await one.add([Item("c", b"x")]) == [True]
+    assert clock.monotonic() == 0
+    assert await while_advancing(clock, asyncio.gather(*duplicates)) == [[False]] * 2
+
+
+async def test_an_item_for_which_the_whole_request_is_refused_fails_nobody_elses(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    sets = [a_set(local_client, clock, shared, f"queues/{n}") for n in range(16)]
+    emulator.faults.add(
+        Fault(rpc="BatchWrite", error="INVALID_ARGUMENT", path="queues/11/dsset/*", times=None)
+    )
+    results = await asyncio.gather(*(one.add([Item("a", b"x")]) for one in sets), return_exceptions=True)
+    assert isinstance(results.pop(11), AddError)
+    assert results == [[True]] * 15
+    assert emulator.counts.rpcs["BatchWrite"] == 1 + 2 * 4  # in halves
