@@ -14,14 +14,15 @@ from dsset.clock import Clock, SystemClock
 
 @dataclass(frozen=True, slots=True)
 class BatchScope:
-    """The clock and randomness of the box, and what the batch's processors have loaded, by their id().
+    """The clock and randomness of the box, and what the batch's processors have loaded and saved, by their id().
 
-    One processor may serve several batches at once, so what it has loaded is kept here and not on it.
+    One processor may serve several batches at once, so this is kept here and not on it.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     rng: Random = field(default_factory=SystemRandom)
     loaded: dict[int, Any] = field(default_factory=dict)
+    saved: dict[int, Any] = field(default_factory=dict)
 
     @staticmethod
     def current() -> BatchScope:

@@ -109,7 +109,7 @@ class DocumentProcessor(Generic[S]):
 
     async def save_state(self, transaction: Transaction, state: S, eversion: int) -> None:
         """Write the state, its eversion and the batch's token: 1 write, as part of the commit."""
-        encoded = self._codec.encode(state)
+        encoded = BatchScope.current().saved[id(self)] = self._codec.encode(state)
         fields = {
             **encoded.fields,
             EVERSION: protos.Value(integer_value=eversion),
@@ -142,7 +142,8 @@ class DocumentProcessor(Generic[S]):
             place = staging.place_of_change(self._name)
             if place is None:
                 return None
-            encoded, version = self._codec.encode(state), response.write_results[place].update_time
+            # not the state as it is now: a callback may have changed it since
+            encoded, version = BatchScope.current().saved[id(self)], response.write_results[place].update_time
         # a state of its own, as it would be loaded: callbacks may change theirs, and a tuple is read as a list
         try:
             if version is None:

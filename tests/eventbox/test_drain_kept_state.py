@@ -115,6 +115,26 @@ async def test_a_callback_that_changes_its_state_changes_nobody_elses(
     assert len(ids) == (2 if saved else 0)
 
 
+async def test_what_is_kept_is_the_state_as_it_was_written_whatever_on_commit_makes_of_it(
+    box: EventBox, to: Recipient
+) -> None:
+    await fill(box, to, 4)
+    seen: list[list[str]] = []
+
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        seen.append(list(state.get("ids", ())))
+        after = {"ids": [*state.get("ids", ()), events[0].id]}
+
+        async def clear_once_committed(transaction: Transaction) -> None:
+            transaction.on_commit(after["ids"].clear)
+
+        return Mutation([Transition(after, events=events, side_effect=clear_once_committed)])
+
+    assert (await box.drain(to, Deciding(to, decide), max_events=2)).events == 4
+    assert len(seen[1]) == 1
+    assert len((await document(to.ref._client, to.path) or {})["ids"]) == 2
+
+
 async def test_a_state_of_its_own_kind_is_loaded_anew_after_callbacks(box: EventBox, to: Recipient) -> None:
     await fill(box, to, 6)
     seen: list[int] = []
