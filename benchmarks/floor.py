@@ -104,7 +104,7 @@ class Floor:
 
     def prepare_emits(self, named: Sequence[tuple[str, str]], value: bytes) -> bytes:
         """Encode the request of emits that share it: a document's name and an event's ID each."""
-        writes = [documents.create(name, Item(event_id, value), _TOKEN) for name, event_id in named]
+        writes = [documents.create(name, Item(event_id, value), _TOKEN).message() for name, event_id in named]
         encoded: bytes = protos.BatchWriteRequest(database=self.database, writes=writes).SerializeToString()
         return encoded
 

@@ -132,12 +132,12 @@ async def add_each(
         async with slots:
             await _add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
 
-    chunks = list(_chunks(adding, token))
-    if len(chunks) == 1:
-        await add_chunk(chunks[0])
+    first, *others = _chunks(adding)
+    if not others:
+        await _add_chunk(wire, first, token, tombstones_delay, Backoff(clock, rng, timeout))
     else:
         async with asyncio.TaskGroup() as group:
-            for chunk in chunks:
+            for chunk in (first, *others):
                 group.create_task(add_chunk(chunk))
     return [one.outcome for one in adding if one.outcome is not None]
 
@@ -145,7 +145,7 @@ async def add_each(
 async def _add_chunk(
     wire: Wire, chunk: list[Adding], token: bytes, tombstones_delay: timedelta, backoff: Backoff
 ) -> None:
-    while True:
+    while chunk:
         error = await _write(wire, chunk, token, backoff)
         if error is not None and not await backoff.wait():
             for one in chunk:
@@ -154,15 +154,14 @@ async def _add_chunk(
         looking = [one for one in chunk if one.next is _Next.LOOK]
         if looking:
             await _look(wire, looking, token, tombstones_delay, backoff)
-        if all(one.next is _Next.DONE for one in chunk):
-            return
+        chunk = [one for one in chunk if one.next is not _Next.DONE]
 
 
 async def _write(
     wire: Wire, chunk: list[Adding], token: bytes, backoff: Backoff
 ) -> GoogleAPICallError | None:
     """Try to add what is to be written; the error after which something has to be tried again, if any."""
-    writing = [one for one in chunk if one.next in (_Next.CREATE, _Next.REVIVE)]
+    writing = [one for one in chunk if one.next is _Next.CREATE or one.next is _Next.REVIVE]
     if not writing:
         return None
     try:
@@ -182,6 +181,9 @@ async def _write(
         return None
     transient = None
     for one, status in zip(writing, response.status, strict=True):
+        if not status.code:
+            one.finish(True)
+            continue
         code = _CODES.get(status.code, StatusCode.UNKNOWN)
         if one.written(code, status.message):
             transient = from_grpc_status(code, status.message)
@@ -204,7 +206,7 @@ async def _look(
         one.looked(responses[one.name], token, tombstones_delay)
 
 
-def _chunks(adding: list[Adding], token: bytes) -> Iterator[list[Adding]]:
+def _chunks(adding: list[Adding]) -> Iterator[list[Adding]]:
     chunk: list[Adding] = []
     size = 0
     for one in adding:

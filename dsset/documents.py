@@ -21,10 +21,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from dsset import protos
-from dsset.encoded_writes import EncodedWrite, bytes_entry, field_entries, replacement, text_entry
+from dsset.encoded_writes import (
+    EncodedWrite,
+    bytes_entry,
+    creation,
+    field_entries,
+    number_entry,
+    replacement,
+    text_entry,
+)
 from dsset.items import Item, ListedItem
 
 GONE = 1 << 62
@@ -41,6 +50,7 @@ _REMOVED = ("id", "due", "value", "metadata", "expire_at")
 
 Value = protos.Value
 _GONE_VALUE = Value(integer_value=GONE)
+_READY_ENTRY = number_entry(b"due", READY)
 _SERVER_TIME = protos.DocumentTransform.FieldTransform(field_path="created_at", set_to_server_value=1)
 _ABSENT = protos.Precondition(exists=False)
 
@@ -65,10 +75,14 @@ def due(item: Item) -> int:
     return READY if item.process_after is None else microseconds(item.process_after)
 
 
-def create(name: str, item: Item, token: bytes) -> Any:
+def create(name: str, item: Item, token: bytes) -> EncodedWrite:
     """The write that adds an item, and fails where its document lies already."""
-    document = protos.Document(name=name, fields=_fields(item, token))
-    return protos.Write(update=document, current_document=_ABSENT)
+    entries = text_entry(b"id", item.id) + bytes_entry(b"value", item.value)
+    if token:
+        entries += bytes_entry(b"token", token)
+    if item.process_after is None and not item.metadata:
+        return creation(name, entries + _READY_ENTRY)
+    return creation(name, entries + field_entries({"due": Value(integer_value=due(item)), **_metadata(item)}))
 
 
 def revive(name: str, item: Item, token: bytes, version: Any) -> Any:
@@ -134,21 +148,21 @@ def remove(name: str, item_id: str, expire_at: datetime) -> Any:
 
 def decode(document: Any) -> ListedItem:
     """The item in a document of the set that is no tombstone."""
-    fields = dict(document.fields.items())  # a look into protobuf's own map takes longer than one into a dict
+    fields = document.fields  # to read an absent key makes one with the default, which nobody sees
     due_at = fields["due"].integer_value
-    token = fields.get("token")
-    metadata = fields.get("metadata")
     version = document.update_time
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
     return ListedItem(
         fields["id"].string_value,
-        fields["value"].bytes_value if "value" in fields else b"",
+        fields["value"].bytes_value,
         None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
-        {} if metadata is None else {key: one.string_value for key, one in metadata.map_value.fields.items()},
+        {key: one.string_value for key, one in fields["metadata"].map_value.fields.items()}
+        if "metadata" in fields
+        else {},
         moment(created_at),
         # a copy: a part of a message keeps all of it in memory, the value once more with it
         protos.Timestamp(seconds=version.seconds, nanos=version.nanos),
-        b"" if token is None else token.bytes_value,
+        fields["token"].bytes_value,
     )
 
 
@@ -159,13 +173,24 @@ def cursor(document: Any) -> tuple[int, str]:
 
 def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str] | None = None) -> Any:
     """The query for the first `limit` items whose `due` is at most `due_by`, behind a (due, document name)."""
+    query = protos.StructuredQuery()
+    query.CopyFrom(_query_in_order(collection_id))
+    query.where.field_filter.value.integer_value = due_by
+    query.limit.value = limit
+    if after is not None:
+        values = [Value(integer_value=after[0]), Value(reference_value=after[1])]
+        query.start_at.CopyFrom(protos.Cursor(values=values, before=False))
+    return query
+
+
+@lru_cache(maxsize=16)
+def _query_in_order(collection_id: str) -> Any:
+    """What is the same in all listings of sets of one name; never changed."""
     field = protos.StructuredQuery.FieldReference(field_path="due")
     query = protos.StructuredQuery(
         where=protos.StructuredQuery.Filter(
             field_filter=protos.StructuredQuery.FieldFilter(
-                field=field,
-                op=protos.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
-                value=Value(integer_value=due_by),
+                field=field, op=protos.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL
             )
         ),
         order_by=[
@@ -175,12 +200,8 @@ def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str
                 direction=protos.StructuredQuery.Direction.ASCENDING,
             ),
         ],
-        limit={"value": limit},
     )
     query.from_.add(collection_id=collection_id)
-    if after is not None:
-        values = [Value(integer_value=after[0]), Value(reference_value=after[1])]
-        query.start_at.CopyFrom(protos.Cursor(values=values, before=False))
     return query
 
 
@@ -219,10 +240,14 @@ def _fields(item: Item, token: bytes) -> dict[str, Any]:
     }
     if token:
         fields["token"] = Value(bytes_value=token)
-    if item.metadata:
-        strings = {key: Value(string_value=value) for key, value in item.metadata.items()}
-        fields["metadata"] = Value(map_value=protos.MapValue(fields=strings))
-    return fields
+    return {**fields, **_metadata(item)}
+
+
+def _metadata(item: Item) -> dict[str, Any]:
+    if not item.metadata:
+        return {}
+    strings = {key: Value(string_value=value) for key, value in item.metadata.items()}
+    return {"metadata": Value(map_value=protos.MapValue(fields=strings))}
 
 
 def timestamp(moment: datetime) -> Any:

@@ -1,4 +1,4 @@
-"""Writes that are put together from encoded parts, for those that a batch has a thousand of.
+"""Writes that are put together from encoded parts, for those that a request has hundreds of.
 
 Building a protobuf message field by field, copying it into a request and encoding that takes several times as long. The
 bytes are those of protobuf's own encoding of the same message, but for the order of a map's entries.
@@ -7,18 +7,21 @@ bytes are those of protobuf's own encoding of the same message, but for the orde
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsset import protos
 
+_ABSENT = b'"\x02\x08\x00'  # Write: current_document = 4; Precondition: exists = 1, which is False
 
-@dataclass(frozen=True, slots=True)
-class EncodedWrite:
-    """A write of one document on condition that this still has its update time."""
+_SHORT = 0x80
+"""Lengths below it are encoded in one byte."""
+
+
+class EncodedWrite(NamedTuple):
+    """A write of one document on condition that this still has its update time (None: that there is none)."""
 
     name: str
-    update_time: Any
+    update_time: Any | None
     data: bytes
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
@@ -32,11 +35,15 @@ class EncodedWrite:
 
 def replacement(name: str, entries: bytes, update_time: Any) -> EncodedWrite:
     """The write that replaces a document by one with these encoded fields."""
-    encoded_name, version = name.encode(), update_time.SerializeToString()
-    # Document: name = 1, fields = 2; Precondition: update_time = 2; Write: update = 1, current_document = 4
-    document = b"\x0a%b%b%b" % (varint(len(encoded_name)), encoded_name, entries)
-    data = b'\x0a%b%b"%c\x12%c%b' % (varint(len(document)), document, len(version) + 2, len(version), version)
+    version = update_time.SerializeToString()
+    # Precondition: update_time = 2; Write: current_document = 4
+    data = b'%b"%c\x12%c%b' % (_update(name, entries), len(version) + 2, len(version), version)
     return EncodedWrite(name, update_time, data)
+
+
+def creation(name: str, entries: bytes) -> EncodedWrite:
+    """The write that makes a document with these encoded fields, where there is none."""
+    return EncodedWrite(name, None, _update(name, entries) + _ABSENT)
 
 
 def field_entries(fields: dict[str, Any]) -> bytes:
@@ -55,21 +62,30 @@ def bytes_entry(field: bytes, content: bytes) -> bytes:
     return _entry(field, b"\x92\x01", content)  # Value: bytes_value = 18
 
 
-def commit_request(database: str, writes: Iterable[Any], transaction: bytes) -> bytes:
-    """An encoded CommitRequest: database = 1, writes = 2, transaction = 3."""
+def number_entry(field: bytes, number: int) -> bytes:
+    """The encoded entry of one field that is an integer, and not negative."""
+    value = b"\x10" + varint(number)  # Value: integer_value = 2
+    return b"\x12%c\x0a%c%b\x12%c%b" % (len(field) + len(value) + 4, len(field), field, len(value), value)
+
+
+def write_request(database: str, writes: Iterable[Any], transaction: bytes = b"") -> bytes:
+    """An encoded CommitRequest, which without a transaction is a BatchWriteRequest as well.
+
+    In both: database = 1, writes = 2; in the former, transaction = 3.
+    """
     parts = [protos.CommitRequest(database=database, transaction=transaction).SerializeToString()]
     for write in writes:
-        data = write.SerializeToString()
+        data = write.data if type(write) is EncodedWrite else write.SerializeToString()
         parts += (b"\x12", varint(len(data)), data)
     return b"".join(parts)
 
 
 def varint(number: int) -> bytes:
     """A length, as protobuf encodes it."""
-    if number < 0x80:
-        return bytes((number,))
+    if number < _SHORT:
+        return b"%c" % number
     if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
+        return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
     parts = bytearray()
     while number >= 0x80:
         parts.append(number & 0x7F | 0x80)
@@ -78,8 +94,28 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
+def _update(name: str, entries: bytes) -> bytes:
+    encoded_name = name.encode()
+    # Document: name = 1, fields = 2; Write: update = 1
+    document = b"\x0a%b%b%b" % (varint(len(encoded_name)), encoded_name, entries)
+    return b"\x0a%b%b" % (varint(len(document)), document)
+
+
 def _entry(field: bytes, tag: bytes, content: bytes) -> bytes:
-    value = b"%b%b%b" % (tag, varint(len(content)), content)
     # a map's entry: key = 1, value = 2
+    size = len(content)
+    around = len(field) + len(tag) + 5
+    if around + size < _SHORT:
+        value_size = len(tag) + 1 + size
+        return b"\x12%c\x0a%c%b\x12%c%b%c%b" % (
+            around + size,
+            len(field),
+            field,
+            value_size,
+            tag,
+            size,
+            content,
+        )
+    value = b"%b%b%b" % (tag, varint(size), content)
     entry = b"\x0a%c%b\x12%b%b" % (len(field), field, varint(len(value)), value)
     return b"\x12%b%b" % (varint(len(entry)), entry)

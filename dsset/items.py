@@ -93,13 +93,16 @@ def check_item(item: object) -> Item:
             f"the value of item {item.id!r} has {len(item.value):,} bytes; at most {MAX_VALUE_BYTES:,} fit"
         )
     check_moment(item.process_after, f"process_after of item {item.id!r}")
+    if item.metadata:
+        _check_metadata(item)
+    return item
+
+
+def _check_metadata(item: Item) -> None:
     if not all(isinstance(text, str) for pair in item.metadata.items() for text in pair):
         raise TypeError(f"the metadata of item {item.id!r} must be strings")
-    if item.metadata and sum(len(k.encode()) + len(v.encode()) for k, v in item.metadata.items()) > (
-        MAX_METADATA_BYTES
-    ):
+    if sum(len(k.encode()) + len(v.encode()) for k, v in item.metadata.items()) > MAX_METADATA_BYTES:
         raise ValueError(f"the metadata of item {item.id!r} has more than {MAX_METADATA_BYTES:,} bytes")
-    return item
 
 
 def check_moment(moment: object, what: str) -> None:

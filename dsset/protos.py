@@ -14,6 +14,7 @@ from google.protobuf import timestamp_pb2
 # The classes come from proto-plus at run time, so the type checker cannot see them: `Any` stops at this edge.
 Document: Any = document.Document.pb()
 Value: Any = document.Value.pb()
+ArrayValue: Any = document.ArrayValue.pb()
 MapValue: Any = document.MapValue.pb()
 DocumentMask: Any = common.DocumentMask.pb()
 Precondition: Any = common.Precondition.pb()

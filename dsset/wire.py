@@ -18,7 +18,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from google.protobuf import empty_pb2
 
 from dsset import protos
-from dsset.encoded_writes import commit_request
+from dsset.encoded_writes import write_request
 from dsset.server_time import Hearing
 
 _SERVICE = "/google.firestore.v1.Firestore/"
@@ -49,7 +49,11 @@ class Wire:
             request_serializer=None,  # its requests are encoded already
             response_deserializer=protos.CommitResponse.FromString,
         )
-        self._batch_write = _unary(channel, "BatchWrite", protos.BatchWriteRequest, protos.BatchWriteResponse)
+        self._batch_write = channel.unary_unary(
+            _SERVICE + "BatchWrite",
+            request_serializer=None,  # so are these
+            response_deserializer=protos.BatchWriteResponse.FromString,
+        )
         self._begin = _unary(
             channel, "BeginTransaction", protos.BeginTransactionRequest, protos.BeginTransactionResponse
         )
@@ -76,14 +80,17 @@ class Wire:
         self, writes: Iterable[Any], *, transaction: bytes = b"", timeout: float = UNARY_TIMEOUT
     ) -> Any:
         """Apply `writes` (messages, or encoded ones) in order, all or none; the CommitResponse."""
-        request = commit_request(self.database, writes, transaction)
+        request = write_request(self.database, writes, transaction)
         response = await self._call(self._commit, request, timeout)
         self._hearing.hear(response.commit_time)
         return response
 
     async def batch_write(self, writes: Iterable[Any], *, timeout: float = UNARY_TIMEOUT) -> Any:
-        """Apply each of at most 500 writes by itself; the BatchWriteResponse, with a status for each."""
-        request = protos.BatchWriteRequest(database=self.database, writes=writes)
+        """Apply each of at most 500 writes (messages, or encoded ones) by itself; the BatchWriteResponse.
+
+        It has a status for each.
+        """
+        request = write_request(self.database, writes)
         response = await self._call(self._batch_write, request, timeout)
         times = (
             result.update_time for result in response.write_results

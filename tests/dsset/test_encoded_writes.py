@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from dsset import documents, protos
-from dsset.encoded_writes import commit_request, varint
-from dsset.items import MAX_ID_BYTES, ListedItem
+from dsset.encoded_writes import varint, write_request
+from dsset.items import MAX_ID_BYTES, Item, ListedItem
 
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.just("x" * MAX_ID_BYTES)
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))
@@ -55,8 +55,39 @@ def test_a_pop_is_what_protobuf_would_encode(
     assert write.message() == expected
     assert write.name == name
     assert write.update_time == version
-    request = protos.CommitRequest.FromString(commit_request("d", [write, expected], token))
+    request = protos.CommitRequest.FromString(write_request("d", [write, expected], token))
     assert request == protos.CommitRequest(database="d", writes=[expected, expected], transaction=token)
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
+    IDS,
+    st.binary(max_size=300),
+    st.none() | MOMENTS,
+    st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=9), st.text(st.characters(codec="utf-8"))),
+    st.binary(max_size=20),
+)
+def test_an_add_is_what_protobuf_would_encode(
+    name: str, item_id: str, value: bytes, after: datetime | None, metadata: dict[str, str], token: bytes
+) -> None:
+    fields = {
+        "id": protos.Value(string_value=item_id),
+        "value": protos.Value(bytes_value=value),
+        "due": protos.Value(integer_value=0 if after is None else documents.microseconds(after)),
+    }
+    if token:
+        fields["token"] = protos.Value(bytes_value=token)
+    if metadata:
+        strings = {key: protos.Value(string_value=text) for key, text in metadata.items()}
+        fields["metadata"] = protos.Value(map_value=protos.MapValue(fields=strings))
+    expected = protos.Write(
+        update=protos.Document(name=name, fields=fields), current_document=protos.Precondition(exists=False)
+    )
+    write = documents.create(name, Item(item_id, value, after, metadata), token)
+    assert write.message() == expected
+    assert protos.BatchWriteRequest.FromString(write_request("d", [write, expected])) == (
+        protos.BatchWriteRequest(database="d", writes=[expected, expected])
+    )
 
 
 @given(st.integers(0, 2**63 - 1) | st.sampled_from([0x7F, 0x80, 0x3FFF, 0x4000]))

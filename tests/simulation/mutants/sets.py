@@ -19,7 +19,7 @@ def adds_overwrite_what_is_there() -> list[Change]:
     original = documents.create
 
     def create(name: str, item: Any, token: bytes) -> Any:
-        write = original(name, item, token)
+        write = original(name, item, token).message()
         write.ClearField("current_document")
         return write
 
