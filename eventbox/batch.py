@@ -91,6 +91,7 @@ class Batch(Generic[S]):
         self._telemetry = telemetry
         self._source = f"{type(processor).__name__}.prepare_mutation"
         self._listed = 0
+        self._goes_on = False
         self._kept: Kept[S] | None = None
         self.suspicion: Suspicion | None = None
 
@@ -105,9 +106,10 @@ class Batch(Generic[S]):
     ) -> BatchResult:
         """Run it without the events of these IDs; with `skip_if_empty`, prepare nothing where none is outstanding.
 
-        With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, the next
-        one begins beside the commit, where events are left.
+        With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, the state
+        is kept for the next batch, and where events are left its listing begins beside the commit.
         """
+        self._goes_on = ahead
 
         async def load() -> tuple[Listing, tuple[S, int]]:
             if kept is None:
@@ -150,9 +152,8 @@ class Batch(Generic[S]):
         except (ContentionError, Aborted) as error:
             outcome = "contended"
             self._telemetry.contended(self._recipient)
-            if isinstance(
-                error, Aborted
-            ):  # what the processor sent by itself, or what was sent until time was up
+            # what the processor sent by itself, or what was sent until time was up
+            if isinstance(error, Aborted):
                 raise ContentionError(f"Firestore aborted a request of the batch: {error.message}") from error
             raise
         finally:
@@ -225,7 +226,7 @@ class Batch(Generic[S]):
                 without=without,
                 after=after,
             )
-        self._telemetry.listed(self._recipient, map(to_event, listing.items), listing.read_time)
+        self._telemetry.listed(self._recipient, listing)
         return listing
 
     async def _prepare(self, listing: Listing, events: tuple[Event, ...], state: S) -> Plan[S]:
@@ -327,7 +328,7 @@ class Batch(Generic[S]):
             if written and may_be_an_events_refusal(error):
                 self.suspicion = Suspicion(error, listing, left)
             raise
-        if response is not None and len(kept) == len(transitions):
+        if self._goes_on and response is not None and len(kept) == len(transitions):
             after = kept[-1].transition_to if saves else state
             self._kept = self._offered.keep(
                 transaction, response, after, eversion + saves, saved=saves, committed=kept

@@ -17,7 +17,7 @@ from eventbox.errors import EmitError
 from eventbox.events import NewEvent, Receipt
 from eventbox.inbox import to_item
 from eventbox.recipient import Recipient
-from eventbox.telemetry import Telemetry
+from eventbox.telemetry import Telemetry, traceparent_of
 from eventbox.transaction import Transaction
 
 
@@ -46,7 +46,8 @@ async def emit_items(
     telemetry: Telemetry,
 ) -> list[Receipt]:
     """Write the items; a receipt for each, in order."""
-    with telemetry.emitting(to) as traceparent:
+    with telemetry.emitting(to) as span:
+        traceparent = traceparent_of(span)
         if traceparent is not None:
             items = [replace(item, metadata={"traceparent": traceparent}) for item in items]
         if transaction is not None:
@@ -78,7 +79,8 @@ async def emit_with(
     telemetry: Telemetry,
 ) -> tuple[Receipt, datetime | None]:
     """Write the item and carry out other writes in one commit; its receipt, and the commit's time where it is known."""
-    with telemetry.emitting(to) as traceparent:
+    with telemetry.emitting(to) as span:
+        traceparent = traceparent_of(span)
         if traceparent is not None:
             item = replace(item, metadata={"traceparent": traceparent})
         try:

@@ -28,6 +28,7 @@ S = TypeVar("S")
 RESERVED_PREFIX = "eventbox_"
 
 _AS_TEXT = (date, time, timedelta, Decimal, UUID, PurePath)
+_AS_IT_IS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,36 @@ class StateCodec(Generic[S]):
                 raise ValueError(
                     f"the field {key!r} is eventbox's own: a state's may not begin with {RESERVED_PREFIX!r}"
                 )
-        encoded = {key: value._pb for key, value in _helpers.encode_dict(plain).items()}
+        encoded = {key: _value(value) for key, value in plain.items()}
         map_value = protos.MapValue(fields=encoded)
         return Encoded(encoded, frozenset(_mask(state)), map_value.SerializeToString(deterministic=True))
+
+
+def _value(plain: Any) -> Any:
+    """The Value of a plain value: as google's client encodes it, at a fraction of what that takes for common types."""
+    kind = type(plain)
+    if kind is str:
+        return protos.Value(string_value=plain)
+    if kind is int:
+        return protos.Value(integer_value=plain)
+    if kind is dict:
+        return protos.Value(
+            map_value=protos.MapValue(fields={key: _value(value) for key, value in plain.items()})
+        )
+    if kind is list:
+        return protos.Value(array_value=protos.ArrayValue(values=[_value(value) for value in plain]))
+    if kind is float:
+        return protos.Value(double_value=plain)
+    if kind is bool:
+        return protos.Value(boolean_value=plain)
+    if kind is bytes:
+        return protos.Value(bytes_value=plain)
+    return _helpers.encode_value(plain)._pb
+
+
+@lru_cache(maxsize=256)
+def _field_names(state_type: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclass_fields(state_type))
 
 
 def _plain(value: Any, *, typed: bool) -> Any:
@@ -124,10 +152,10 @@ def _plain(value: Any, *, typed: bool) -> Any:
     With `typed`, there is a type to read it back by, so what Firestore has no value for becomes text as in JSON: dates,
     times, durations, UUIDs, decimals, paths, and keys that are no strings.
     """
+    if type(value) in _AS_IT_IS:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(getattr(value, field.name), typed=typed) for field in dataclass_fields(value)
-        }
+        return {name: _plain(getattr(value, name), typed=typed) for name in _field_names(type(value))}
     if isinstance(value, BaseModel):
         return {key: _plain(inner, typed=typed) for key, inner in _model_items(value)}
     if isinstance(value, Enum):
@@ -157,7 +185,7 @@ def _key(key: Any, *, typed: bool) -> Any:
 def _mask(value: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths that a state owns: down through dataclasses and models, not into dicts and lists."""
     if is_dataclass(value) and not isinstance(value, type):
-        inner = [(field.name, getattr(value, field.name)) for field in dataclass_fields(value)]
+        inner = [(name, getattr(value, name)) for name in _field_names(type(value))]
     elif isinstance(value, BaseModel):
         inner = list(_model_items(value))
     elif isinstance(value, dict) and not prefix:
@@ -168,7 +196,10 @@ def _mask(value: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
     if not inner and prefix:
         yield prefix
     for name, item in inner:
-        yield from _mask(item, (*prefix, name))
+        if type(item) in _AS_IT_IS:
+            yield (*prefix, name)
+        else:
+            yield from _mask(item, (*prefix, name))
 
 
 def _model_items(model: BaseModel) -> Iterator[tuple[str, Any]]:

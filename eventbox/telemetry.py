@@ -1,5 +1,7 @@
 """Metrics and spans, by OpenTelemetry's API: they cost next to nothing where the application has no SDK.
 
+How little, `python -m benchmarks.telemetry` shows.
+
 Every metric bears the attribute `eventbox.recipient`, the recipient's monitoring string.
 
     eventbox.sent            events that an emit added
@@ -24,16 +26,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from google.api_core.exceptions import DeadlineExceeded
 from opentelemetry import metrics, trace
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from dsset import Listing
 from dsset.clock import Clock
 from eventbox.events import Event
 from eventbox.failure import Failure
@@ -45,6 +47,7 @@ MAX_LINKS = 128
 """Links that a span may have: the default limit of OpenTelemetry's SDK."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_NO_SPAN = nullcontext(INVALID_SPAN)
 
 
 @cache
@@ -89,18 +92,9 @@ class Telemetry:
             "eventbox.quarantined", "{event}", "Events that were set aside, since they failed again and again"
         )
 
-    @contextmanager
-    def emitting(self, recipient: Recipient) -> Iterator[str | None]:
-        """A span around an emit; gives the traceparent to send along, None where the span is not sampled."""
-        with self._tracer.start_as_current_span(
-            "eventbox.emit", kind=SpanKind.PRODUCER, attributes=_attributes(recipient)
-        ) as span:
-            if not span.get_span_context().trace_flags.sampled:
-                yield None
-                return
-            carrier: dict[str, str] = {}
-            _PROPAGATOR.inject(carrier)
-            yield carrier.get("traceparent")
+    def emitting(self, recipient: Recipient) -> AbstractContextManager[Span]:
+        """A span around an emit."""
+        return self._span("eventbox.emit", SpanKind.PRODUCER, recipient)
 
     def sent(self, recipient: Recipient, events: int) -> None:
         if events:
@@ -116,9 +110,7 @@ class Telemetry:
     @contextmanager
     def setting_aside(self, recipient: Recipient, event: Event) -> Iterator[None]:
         """A span around the attempt to set an event aside."""
-        with self._tracer.start_as_current_span(
-            "eventbox.quarantine", attributes=_attributes(recipient)
-        ) as span:
+        with self._span("eventbox.quarantine", recipient=recipient) as span:
             link(span, [event])
             yield
 
@@ -152,9 +144,7 @@ class Telemetry:
         """A span around a batch, and its duration."""
         began = self._clock.monotonic()
         try:
-            with self._tracer.start_as_current_span(
-                "eventbox.process_batch", kind=SpanKind.CONSUMER, attributes=_attributes(recipient)
-            ) as span:
+            with self._span("eventbox.process_batch", SpanKind.CONSUMER, recipient) as span:
                 yield span
         finally:
             self._batch_duration.record(self._clock.monotonic() - began, _attributes(recipient))
@@ -165,7 +155,7 @@ class Telemetry:
         began = self._clock.monotonic()
         result = "failure"
         try:
-            with self._tracer.start_as_current_span("dsset.list"):
+            with self._span("dsset.list"):
                 yield
             result = "ok"
         except DeadlineExceeded:
@@ -176,18 +166,38 @@ class Telemetry:
                 self._clock.monotonic() - began, {**_attributes(recipient), "eventbox.result": result}
             )
 
-    def listed(self, recipient: Recipient, events: Iterable[Event], read_time: datetime) -> None:
+    def listed(self, recipient: Recipient, listing: Listing) -> None:
         """The size and the oldest age of a listing."""
-        waiting = [max(event.emitted_at, event.process_after or event.emitted_at) for event in events]
-        self._size.record(len(waiting), _attributes(recipient))
-        oldest = min(waiting, default=read_time)
-        self._oldest_age.record(max(0.0, (read_time - oldest).total_seconds()), _attributes(recipient))
+        waiting_since = [
+            item.created_at if item.process_after is None else max(item.created_at, item.process_after)
+            for item in listing.items
+        ]
+        oldest = min(waiting_since, default=listing.read_time)
+        age_s = max(0.0, (listing.read_time - oldest).total_seconds())
+        attributes = _attributes(recipient)
+        self._size.record(len(waiting_since), attributes)
+        self._oldest_age.record(age_s, attributes)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[Span]:
+    def step(self, name: str) -> AbstractContextManager[Span]:
         """A span around a part of a batch."""
-        with self._tracer.start_as_current_span(name) as span:
-            yield span
+        return self._span(name)
+
+    def _span(
+        self, name: str, kind: SpanKind = SpanKind.INTERNAL, recipient: Recipient | None = None
+    ) -> AbstractContextManager[Span]:
+        """A span, and the current one within: as `start_as_current_span`, which takes as long where nothing traces."""
+        attributes = None if recipient is None else _attributes(recipient)
+        span = self._tracer.start_span(name, kind=kind, attributes=attributes)
+        return _NO_SPAN if span is INVALID_SPAN else trace.use_span(span, end_on_exit=True)
+
+
+def traceparent_of(span: Span) -> str | None:
+    """What an event carries of the span that emits it; None where that is not sampled."""
+    if not span.get_span_context().trace_flags.sampled:
+        return None
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+    return carrier.get("traceparent")
 
 
 def link(span: Span, events: Iterable[Event]) -> None:

@@ -79,16 +79,13 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         token: bytes = b"",
         retry_of: bytes = b"",
     ) -> None:
+        self._placeholder = b""
         super().__init__(client)
         self.token = token
         self._clock = clock
         self._rng = rng
-        self._options = protos.TransactionOptions(
-            read_write=protos.TransactionOptions.ReadWrite(
-                concurrency_mode=_MODES[concurrency], retry_transaction=retry_of
-            )
-        )
-        self._id = b"eventbox/" + rng.randbytes(16)  # a placeholder, see lazy_begin
+        self._concurrency: Concurrency = concurrency
+        self._retry_of = retry_of
         self._server_id = b""
         self._begin_lock = asyncio.Lock()
         self._staging = Staging()
@@ -96,7 +93,7 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         self.commit_time: datetime | None = None
         self._aborted: Aborted | None = None
         self._ended = ""
-        LazyBeginApi.before(client).register(self)
+        self._api = LazyBeginApi.before(client)
 
     def on_commit(self, fn: OnCommitFn) -> None:
         """Call `fn` (and await what it returns, if that can be awaited) once the transaction has committed.
@@ -139,6 +136,18 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         return self._client.get_all(list(references), transaction=self, **kwargs)  # type: ignore[no-any-return]
 
     # What google's classes ask of a transaction ---------------------------------------------------------
+
+    @property
+    def _id(self) -> bytes:
+        """A placeholder, see `lazy_begin`: made when it is asked for first, since many a transaction reads nothing."""
+        if not self._placeholder:
+            self._placeholder = b"eventbox/" + self._rng.randbytes(16)
+            self._api.register(self)
+        return self._placeholder
+
+    @_id.setter
+    def _id(self, value: bytes | None) -> None:
+        """Set by the constructors of google's classes."""
 
     @property
     def _write_pbs(self) -> list[Any]:
@@ -286,6 +295,15 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         except Aborted as error:
             self._aborted = error
             raise
+
+    @property
+    def _options(self) -> Any:
+        """What it begins with."""
+        return protos.TransactionOptions(
+            read_write=protos.TransactionOptions.ReadWrite(
+                concurrency_mode=_MODES[self._concurrency], retry_transaction=self._retry_of
+            )
+        )
 
     def _backoff(self) -> Backoff:
         return Backoff(self._clock, self._rng, _READ_TIMEOUT)
