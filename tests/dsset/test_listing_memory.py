@@ -20,8 +20,9 @@ def test_a_listed_item_keeps_its_value_once_and_not_the_answer_that_it_came_in()
     written = documents.create(
         "projects/p/databases/d/documents/a/1/b/2", Item("2", b"v" * _VALUE_BYTES), b"t"
     )
-    written.update.update_time.FromSeconds(1_700_000_000)
-    answer = protos.RunQueryResponse(document=written.update).SerializeToString()
+    document = written.message().update
+    document.update_time.FromSeconds(1_700_000_000)
+    answer = protos.RunQueryResponse(document=document).SerializeToString()
     documents.decode(protos.RunQueryResponse.FromString(answer).document)  # whatever the first one needs
     before = _resident_bytes()
     items = [documents.decode(protos.RunQueryResponse.FromString(answer).document) for _ in range(_ITEMS)]

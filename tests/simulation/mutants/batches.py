@@ -169,13 +169,17 @@ def callbacks_of_skipped_transitions_are_returned() -> list[Change]:
 
 @mutant("transfers")
 def a_drain_goes_on_from_a_state_that_was_not_committed() -> list[Change]:
-    change = rewritten(
-        Batch,
-        "_commit",
-        "if response is not None and len(kept) == len(transitions):\n        after = kept[-1]",
-        "if response is not None:\n        after = transitions[-1]",
-    )
-    return [change]
+    return [
+        rewritten(
+            Batch,
+            "_commit",
+            "response is not None and len(kept) == len(transitions):\n        after = kept[-1]",
+            "response is not None:\n        after = transitions[-1]",
+        ),
+        rewritten(
+            DocumentProcessor, "_keep", "BatchScope.current().saved[id(self)]", "self._codec.encode(state)"
+        ),
+    ]
 
 
 @mutant("transfers")
