@@ -15,7 +15,7 @@ from google.cloud.firestore import AsyncClient, AsyncDocumentReference
 
 from benchmarks import plain
 from dsset import documents, protos
-from dsset.encoded_writes import commit_request, text_entry
+from dsset.encoded_writes import text_entry, write_request
 from dsset.items import Item
 
 INBOX = "eventbox_inbox"
@@ -80,7 +80,7 @@ class Filling:
     async def _write(self, writes: Iterable[Any]) -> None:
         async def worker(chunks: Iterator[list[Any]]) -> None:
             for chunk in chunks:
-                await self._commit(commit_request(self._database, chunk, b""), metadata=self._metadata)
+                await self._commit(write_request(self._database, chunk, b""), metadata=self._metadata)
 
         chunks = _chunks(iter(writes))
         await asyncio.gather(*(worker(chunks) for _ in range(_IN_FLIGHT)))
