@@ -21,7 +21,7 @@ from benchmarks.plots import PLOTS, draw
 from benchmarks.results_folder import RESULTS, write_result
 from benchmarks.tables import README, rewrite
 
-ALL = ("cost", "process_batch", "drain", "emit", "scale", "peers")
+ALL = ("cost", "process_batch", "drain", "emit", "scale", "contention", "peers")
 OPTIONAL = frozenset({"peers"})
 """What needs programs that not every machine has: it says on standard error which."""
 

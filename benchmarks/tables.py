@@ -89,6 +89,25 @@ def peers(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def contention(rows: Sequence[dict[str, Any]]) -> str:
+    """What emits took beside a worker, and alone; times in milliseconds."""
+    return _table(
+        ("", "latency", "emits", "p50", "alone", "p99", "alone", "batches", "batches lost", "emits failed"),
+        (
+            (
+                row["contender"],
+                f"{row['latency_ms']} ms",
+                f"{row['emits_per_s']:,.0f}/s",
+                *(_ms(row[f"{who}_{which}_ms"]) for which in ("p50", "p99") for who in ("emit", "alone")),
+                f"{row['batches_per_s']:,.0f}/s",
+                f"{row['batches_lost']:,}",
+                f"{row['emits_failed']:,}",
+            )
+            for row in rows
+        ),
+    )
+
+
 def machine(found: dict[str, Any]) -> str:
     """What it was measured on."""
     quick = ", by `--quick`" if found["quick"] else ""
@@ -102,6 +121,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "emit": contest,
     "cost": cost,
     "scale": scale,
+    "contention": contention,
     "peers": peers,
 }
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -46,7 +47,7 @@ class Row:
 
 
 async def measure(
-    recipients: Sequence[int], events: int, trial_events: int = TRIAL_EVENTS, seconds: float = 40
+    recipients: Sequence[int], events: int, trial_events: int = TRIAL_EVENTS, seconds: float = 20
 ) -> list[Row]:
     """A row for each contender and number of recipients, each on a server of its own.
 
@@ -113,6 +114,7 @@ def main(as_json: bool, quick: bool) -> None:
     """Measure this library beside Procrastinate on PostgreSQL."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no PostgreSQL is left behind
     try:
         rows = asyncio.run(measure((1, 100, 10_000), 300 if quick else 10_000, 30 if quick else TRIAL_EVENTS))
     except ModuleNotFoundError as missing:
