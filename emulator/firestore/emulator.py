@@ -49,7 +49,8 @@ class Emulator:
             one that a field has not by itself. The error says what to add to the file of indexes.
         indexes: a `firestore.indexes.json`, for its TTL policies and, with `enforce_indexes`, its indexes.
         clock: what commit times, expiry, TTL, latency and deadlines go by.
-        seed: what transaction IDs are made from, and what the faults that chance decides go by.
+        seed: what transaction IDs are made from (beside a folder they differ each time), and what the faults that
+            chance decides go by.
 
     Raises:
         OSError: the file of indexes cannot be read.

@@ -103,8 +103,10 @@ class Service:
         self._watchers = Watchers()
         self._store.on_change = self._watchers.collection_changed
         self._locks = LockTable()
+        # data outlive the process, and so do clients: an ID that one of them kept from another life is nobody's now
+        lasting_seed = seed if data_dir is None else f"{seed} {self._store.life}"
         self._transactions = TransactionManager(
-            clock, self._locks, pessimistic=concurrency == "pessimistic", seed=seed
+            clock, self._locks, pessimistic=concurrency == "pessimistic", seed=lasting_seed
         )
         self._definitions = definitions
         self._enforce_indexes = enforce_indexes

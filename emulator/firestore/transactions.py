@@ -55,7 +55,7 @@ class Transaction:
 class TransactionManager:
     """The transactions of one engine."""
 
-    def __init__(self, clock: Clock, locks: LockTable, *, pessimistic: bool, seed: int) -> None:
+    def __init__(self, clock: Clock, locks: LockTable, *, pessimistic: bool, seed: int | str) -> None:
         self._clock = clock
         self._locks = locks
         self._pessimistic = pessimistic
