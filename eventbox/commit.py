@@ -15,6 +15,7 @@ from google.api_core.exceptions import (
     AlreadyExists,
     FailedPrecondition,
     GoogleAPICallError,
+    InvalidArgument,
     NotFound,
 )
 from grpc import StatusCode
@@ -102,7 +103,7 @@ async def _find_out(
 ) -> Any:
     """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
     outcome = Outcome.UNKNOWN if writes else Outcome.NEVER  # without a write nothing can have happened
-    aborted = False
+    at_its_end = False
     if writes and (transaction._staging.happens_once or transaction._server_id):
         backoff = Backoff(transaction._clock, transaction._rng, TIMEOUT)
         while await backoff.wait():
@@ -117,13 +118,14 @@ async def _find_out(
                 ):
                     continue
                 lost.add_note(f"sent again, it was refused: {error}")
-                aborted = isinstance(error, Aborted)
+                # aborted, or gone: expired, or forgotten by an emulator that was begun anew
+                at_its_end = bool(transaction._server_id) and isinstance(error, Aborted | InvalidArgument)
                 break
         if resolve is not None:
             with suppress(GoogleAPICallError):  # the outage goes on: nobody knows
                 outcome = await resolve()
-        if outcome is Outcome.PENDING and aborted:
-            outcome = Outcome.NEVER  # an aborted transaction will not be carried out any more
+        if outcome is Outcome.PENDING and at_its_end:
+            outcome = Outcome.NEVER  # such a transaction will not be carried out any more
     if outcome is Outcome.UNKNOWN and transaction._evidence:
         outcome = await _look_for(transaction, transaction._evidence)
     if outcome is Outcome.DONE:

@@ -194,12 +194,13 @@ async def test_an_event_deleted_as_garbage_by_a_rival_does_not_pass_for_ours(
         await while_advancing(clock, lost)
 
 
-async def test_a_server_transaction_that_was_aborted_after_all_is_contention(
-    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
+@pytest.mark.parametrize("code", ["ABORTED", "INVALID_ARGUMENT"])
+async def test_a_server_transaction_that_was_aborted_after_all_or_is_gone_is_contention(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient, code: str
 ) -> None:
     await box.emit(b"", to, id="x")
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
-    emulator.faults.add(Fault(rpc="Commit", error="ABORTED", when="before"))
+    emulator.faults.add(Fault(rpc="Commit", error=code, when="before"))
     decide = consume_all({"n": 1}, side_effect=counting(local_client, reads=True))
     with pytest.raises(ContentionError):
         await while_advancing(clock, box.process_batch(to, Deciding(to, decide)))
