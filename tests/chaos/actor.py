@@ -87,7 +87,8 @@ async def _play(
     rng = Random(f"{setting.seed} {name} {life}")
     environment = setting.environment
     concurrency: Concurrency = rng.choice(("optimistic", "optimistic", "pessimistic"))
-    box = EventBox(firestore_client(environment.firestore), concurrency=concurrency)
+    client = firestore_client(environment.firestore)
+    box = EventBox(client, concurrency=concurrency, share_emits=rng.random() < 0.5)
     queue = TaskQueue(
         cloud_tasks_client(environment.tasks),
         environment.queue_name,
