@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from emulator.firestore.versions import Version
+from emulator.firestore.versions import Move, Version
 
 
 class Collection:
@@ -34,13 +34,26 @@ class Collection:
             return self.live > 0
         return any(as_of(version, read_us) is not None for version in self.versions.values())
 
-    def put(self, version: Version) -> None:
-        """Add a document's next version."""
-        previous = self.versions.get(version.name)
-        version.previous = previous
-        self.live += (version.data is not None) - (previous is not None and previous.data is not None)
-        self.versions[version.name] = version
-        self.log.append(version)
+    def put(self, versions: Sequence[Version]) -> list[Move]:
+        """Add the next versions of documents, each of another one; every document's version before, and its next."""
+        moves = []
+        for version in versions:
+            previous = version.previous = self.versions.get(version.name)
+            self.live += (version.data is not None) - (previous is not None and previous.data is not None)
+            self.versions[version.name] = version
+            moves.append((previous, version))
+        self.log.extend(versions)
+        return moves
+
+    def replace(self, versions: Sequence[Version]) -> list[Move]:
+        """Put versions in the place of those of their documents, with no past; what is there before, and after."""
+        moves = []
+        for version in versions:
+            previous = self.versions.get(version.name)
+            self.live += (version.data is not None) - (previous is not None and previous.data is not None)
+            self.versions[version.name] = version
+            moves.append((previous, version))
+        return moves
 
     def forget_oldest(self) -> None:
         """Forget what the oldest version in the log took the place of, and the version too if it is a deletion."""

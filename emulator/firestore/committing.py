@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from emulator.firestore import protos
 from emulator.firestore.counts import Counts
 from emulator.firestore.lock_queue import Owner, touches
 from emulator.firestore.locks import LockTable
+from emulator.firestore.responses import write_result
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.versions import timestamp
-from emulator.firestore.writes import apply_write, check_transforms, target
+from emulator.firestore.writes import Written, apply_write, check_transforms, target
 from emulator.status import Status
 
+_DELETED = write_result(None)
+"""The result of a deletion, and of no other write."""
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """When a commit happened, and what became of each write."""
 
-    time: Any
-    results: list[Any]
+class Committed(NamedTuple):
+    """When a commit happened, in microseconds since the epoch, and the encoded `WriteResult` of each write."""
+
+    time_us: int
+    results: list[bytes]
 
 
 class Committer:
@@ -47,7 +47,10 @@ class Committer:
         self, database: str, writes: Sequence[Any], transaction: Transaction | None
     ) -> Committed:
         """Carry out all writes in order, or none; with a transaction, if it has lost nothing meanwhile."""
+        writes = list(writes)  # the parts of a message take time to get at: once is enough
         names = [target(write, database) for write in writes]
+        if transaction is None and self._locks.idle:
+            return self._apply(names, writes)
         owner = Owner(None) if transaction is None else transaction.owner
         try:
             if names:
@@ -57,16 +60,26 @@ class Committer:
             raise
         try:
             if transaction is not None:
-                self._transactions.check(transaction)
-                self._validate(transaction)
+                self._check(transaction, names)
             return self._apply(names, writes)
-        except Status:
-            self._forget(names)
-            raise
         finally:
             if transaction is not None and not owner.aborted:
                 self._transactions.finish(transaction)
             self._locks.written(names)
+
+    async def commit_each(self, database: str, writes: Sequence[Any]) -> list[bytes | Status]:
+        """Carry out each write by itself, no two of them of one document: its encoded result, or why it failed."""
+        if self._locks.idle:
+            outcomes = self._apply_each(database, writes)
+            if outcomes is not None:
+                return outcomes
+        outcomes = []
+        for write in writes:
+            try:
+                outcomes.extend((await self.commit(database, [write], None)).results)
+            except Status as status:
+                outcomes.append(status)
+        return outcomes
 
     def expire(self, name: str, now_us: int) -> None:
         """Delete a document whose time is up, unless a later version says otherwise, or a transaction holds it."""
@@ -91,7 +104,47 @@ class Committer:
 
     def _apply(self, names: Sequence[str], writes: Sequence[Any]) -> Committed:
         now_us = self._store.commit_time()
-        changed, results = self._changes(names, writes, now_us)
+        try:
+            changed, results = self._changes(names, writes, now_us)
+            self._carry_out(changed, now_us)
+        except Status:
+            self._forget(names)
+            raise
+        self._count(results)
+        return Committed(now_us, results)
+
+    def _apply_each(self, database: str, writes: Sequence[Any]) -> list[bytes | Status] | None:
+        """As `commit_each`, all in one go where nobody holds or waits for anything; None where that cannot be."""
+        now_us = self._store.commit_time()
+        changed: dict[str, Change] = {}
+        names: list[str] = []
+        outcomes: list[bytes | Status] = []
+        plain = write_result(now_us)
+        for write in writes:
+            try:
+                name = target(write, database)
+                names.append(name)
+                check_transforms([name], [write])
+                before = self._store.latest(name)
+                written = apply_write(name, before, write, now_us)
+            except Status as status:
+                outcomes.append(status)
+            else:
+                changed[name] = before, written.document
+                outcomes.append(_result(written, now_us, plain))
+        try:
+            self._carry_out(changed, now_us)
+        except Status:  # the journal has no room for all of them: perhaps it has for some
+            self._forget(names)
+            return None
+        results = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+        self._count(results)
+        if len(results) < len(outcomes):
+            self._forget(names)
+        return outcomes
+
+    def _carry_out(self, changed: Mapping[str, Change], now_us: int) -> None:
+        """Make the documents what the writes have made of them; a Status where the journal fails."""
         expiries = self._expiries(changed) if self._ttl else ()
         self._store.commit(changed, now_us)
         for before, after in changed.values():
@@ -99,10 +152,11 @@ class Committer:
                 before.forget()
         for name, expires_us in expiries:  # not before: a commit that fails expires nothing
             self._ttl.later(name, expires_us)
-        deletes = sum(write.WhichOneof("operation") == "delete" for write in writes)
+
+    def _count(self, results: Sequence[bytes]) -> None:
+        deletes = results.count(_DELETED)
         self._counts.deletes += deletes
-        self._counts.writes += len(writes) - deletes
-        return Committed(timestamp(now_us), results)
+        self._counts.writes += len(results) - deletes
 
     def _forget(self, names: Sequence[str]) -> None:
         """Let go of the decoded messages of documents that a commit has looked at and not changed."""
@@ -118,10 +172,11 @@ class Committer:
 
     def _changes(
         self, names: Sequence[str], writes: Sequence[Any], now_us: int
-    ) -> tuple[dict[str, Change], list[Any]]:
+    ) -> tuple[dict[str, Change], list[bytes]]:
         """What the writes would do to each document, and their results; a Status where one of them fails."""
         changed: dict[str, Change] = {}
         results = []
+        plain = write_result(now_us)  # that of nearly every write
         check_transforms(names, writes)
         for name, write in zip(names, writes, strict=True):
             if name in changed:
@@ -129,11 +184,8 @@ class Committer:
             else:
                 first = before = self._store.latest(name)
             written = apply_write(name, before, write, now_us)
-            changed[name] = (first, written.document)
-            result = protos.WriteResult(transform_results=written.transform_results)
-            if written.document is not None:
-                result.update_time.CopyFrom(written.document.update_time)
-            results.append(result)
+            changed[name] = first, written.document
+            results.append(_result(written, now_us, plain))
         return changed, results
 
     def _preview(self, names: Sequence[str], writes: Sequence[Any]) -> dict[str, Change]:
@@ -141,6 +193,15 @@ class Committer:
             return self._changes(names, writes, self._store.now_us())[0]
         except Status:
             return {}  # as things are it would fail, and so change nothing
+
+    def _check(self, transaction: Transaction, names: Sequence[str]) -> None:
+        """A Status where the transaction has lost, or is no more."""
+        try:
+            self._transactions.check(transaction)
+            self._validate(transaction)
+        except Status:
+            self._forget(names)
+            raise
 
     def _validate(self, transaction: Transaction) -> None:
         """ABORTED where an optimistic transaction has read what is no longer so."""
@@ -160,3 +221,13 @@ class Committer:
                         version.forget()
                     if touched:
                         raise aborted()
+
+
+def _result(written: Written, now_us: int, plain: bytes) -> bytes:
+    """The encoded result of a write; `plain` is that of one that changes a document now, and transforms nothing."""
+    document, transform_results = written
+    if document is None:
+        return _DELETED
+    if transform_results or document.time_us != now_us:
+        return write_result(document.time_us, transform_results)
+    return plain

@@ -90,8 +90,9 @@ def _version(line: str, number: int, time_us: int) -> Version:
         created_us, updated_us = _times(document, time_us)
         document.ClearField("create_time")
         document.ClearField("update_time")
-        limits.check_document(document)
+        limits.check_fields(document.fields)
         body = document.SerializeToString(deterministic=True)
+        limits.check_size(document, len(body))
     except Status as error:
         raise InvalidLine(number, error.message) from error
     except json.JSONDecodeError as error:

@@ -84,17 +84,12 @@ def render_field_path(path: Iterable[str]) -> str:
 
 def get_field(fields: Any, path: Path) -> Any | None:
     """The value at a path of a message's map of fields; None where there is none."""
-    last = len(path) - 1
-    for depth, segment in enumerate(path):
-        if segment not in fields:  # reading an absent key of a protobuf map would create it
-            return None
-        value = fields[segment]
-        if depth == last:
-            return value
-        if value.WhichOneof("value_type") != "map_value":
+    for segment in path[:-1]:
+        value = fields.get(segment)  # an index would create the key that it does not find
+        if value is None or value.WhichOneof("value_type") != "map_value":
             return None
         fields = value.map_value.fields
-    return None
+    return fields.get(path[-1])
 
 
 def set_field(fields: Any, path: Path, value: Any) -> None:

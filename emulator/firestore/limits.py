@@ -35,6 +35,9 @@ _ALWAYS_FINE = frozenset(
 )
 """The kinds of values that nothing can be wrong with but their size."""
 
+_SHORT_FIELD_NAME = MAX_FIELD_NAME_BYTES // 4  # characters, which have four bytes at most
+_PLAIN = "a"  # the empty name comes before it, and so do those that begin with "_" and may be reserved
+
 _SURELY_SMALL = MAX_DOCUMENT_BYTES // 4
 """A document whose encoding has fewer bytes cannot be over the limit: the reckoning never triples it."""
 
@@ -47,13 +50,25 @@ def check_request(request: Any) -> None:
         )
 
 
-def check_document(document: Any) -> None:
-    """INVALID_ARGUMENT for a document that is too large or nested too deep, or has a bad field name or value.
+def check_fields(fields: Any, depth: int = 1) -> None:
+    """INVALID_ARGUMENT for fields of a document that are nested too deep, or of which one has a bad name or value.
 
-    Cuts its timestamps to microseconds, as they are stored.
+    Cuts their timestamps to microseconds, as they are stored.
     """
-    _check_fields(document.fields, 1)
-    if document.ByteSize() < _SURELY_SMALL:
+    if depth > MAX_FIELD_DEPTH:
+        raise _invalid(f"Property array contains values nested more than {MAX_FIELD_DEPTH} levels deep.")
+    for name in fields:  # protobuf's `items` take twice as long
+        if name < _PLAIN or len(name) > _SHORT_FIELD_NAME:
+            _check_field_name(name)
+        value = fields[name]
+        kind = value.WhichOneof("value_type")
+        if kind not in _ALWAYS_FINE:
+            _check_value(value, kind, depth)
+
+
+def check_size(document: Any, encoded_bytes: int) -> None:
+    """INVALID_ARGUMENT for a document that is too large; its encoding has so many bytes."""
+    if encoded_bytes < _SURELY_SMALL:
         return
     size = document_size(document)
     if size > MAX_DOCUMENT_BYTES:
@@ -92,9 +107,7 @@ def check_operand(value: Any) -> None:
     """INVALID_ARGUMENT for a value that holds a time or a place that there is not."""
     match value.WhichOneof("value_type"):
         case "timestamp_value":
-            moment = value.timestamp_value
-            if not (_MIN_SECONDS <= moment.seconds <= _MAX_SECONDS and 0 <= moment.nanos < 1_000_000_000):
-                raise _invalid("A timestamp must lie in the years 1 to 9999.")
+            _check_timestamp(value.timestamp_value)
         case "geo_point_value":
             point = value.geo_point_value
             if not -90 <= point.latitude <= 90:
@@ -113,39 +126,43 @@ def check_operand(value: Any) -> None:
                 check_operand(inner)
 
 
-def _check_fields(fields: Any, depth: int) -> None:
-    if depth > MAX_FIELD_DEPTH:
-        raise _invalid(f"Property array contains values nested more than {MAX_FIELD_DEPTH} levels deep.")
-    for name, value in fields.items():
-        if not name:
-            raise _invalid("Field names must not be empty.")
-        if len(name) * 4 > MAX_FIELD_NAME_BYTES and len(name.encode()) > MAX_FIELD_NAME_BYTES:
-            raise _invalid(f"The property.name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
-        if name.startswith("__") and RESERVED.fullmatch(name):
-            raise _invalid(f"field name {name} is reserved")
-        if value.WhichOneof("value_type") not in _ALWAYS_FINE:
-            _check_value(value, depth)
+def _check_field_name(name: str) -> None:
+    if not name:
+        raise _invalid("Field names must not be empty.")
+    if len(name.encode()) > MAX_FIELD_NAME_BYTES:
+        raise _invalid(f"The property.name is longer than {MAX_FIELD_NAME_BYTES} bytes.")
+    if name.startswith("__") and RESERVED.fullmatch(name):
+        raise _invalid(f"field name {name} is reserved")
 
 
-def _check_value(value: Any, depth: int) -> None:
-    match value.WhichOneof("value_type"):
+def _check_timestamp(moment: Any) -> None:
+    if not (_MIN_SECONDS <= moment.seconds <= _MAX_SECONDS and 0 <= moment.nanos < 1_000_000_000):
+        raise _invalid("A timestamp must lie in the years 1 to 9999.")
+
+
+def _check_value(value: Any, kind: str | None, depth: int) -> None:
+    match kind:
         case "map_value":
             if "__type__" in value.map_value.fields:
                 check_vector(value.map_value.fields)
             else:
-                _check_fields(value.map_value.fields, depth + 1)
+                check_fields(value.map_value.fields, depth + 1)
         case "array_value":
             if depth + 1 > MAX_FIELD_DEPTH:
                 raise _invalid(
                     f"Property array contains values nested more than {MAX_FIELD_DEPTH} levels deep."
                 )
             for element in value.array_value.values:
-                if element.WhichOneof("value_type") == "array_value":
+                inner = element.WhichOneof("value_type")
+                if inner == "array_value":
                     raise _invalid("Cannot convert an array value in an array value.")
-                _check_value(element, depth + 1)
+                if inner not in _ALWAYS_FINE:
+                    _check_value(element, inner, depth + 1)
         case "timestamp_value":
-            check_operand(value)
-            value.timestamp_value.nanos -= value.timestamp_value.nanos % 1_000
+            moment = value.timestamp_value
+            _check_timestamp(moment)
+            if moment.nanos % 1_000:
+                moment.nanos -= moment.nanos % 1_000
         case "geo_point_value":
             check_operand(value)
         case None:

@@ -40,6 +40,11 @@ class LockTable:
         """How many requests wait."""
         return len(self._queue)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody holds or waits for anything."""
+        return not (self._readers or self._predicates or self._queue)
+
     def waits(self, owner: Owner) -> bool:
         """Whether an owner waits for something."""
         return bool(self._queue.of(owner))
@@ -59,7 +64,7 @@ class LockTable:
 
         `changes` is asked only where a query is locked.
         """
-        if self._readers or self._predicates or self._queue:
+        if not self.idle:
             request = Request(owner, self._next_turn(), writes=tuple(dict.fromkeys(names)), changes=changes)
             await self._acquire(request)
 

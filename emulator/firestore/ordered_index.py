@@ -10,51 +10,20 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
 
-from sortedcontainers import SortedList
-
-from emulator.firestore.field_paths import get_field
 from emulator.firestore.query import Query
-from emulator.firestore.query_filters import NAME
 from emulator.firestore.query_plan import IndexShape, Scan, scans
-from emulator.firestore.values import sort_key
-from emulator.firestore.versions import Version
+from emulator.firestore.sorted_entries import SortedEntries
+from emulator.firestore.versions import Move, Version
 
 MAX_INDEXES = 200
 """Indexes that a collection keeps, and the collection groups together: each write keeps up all of them."""
 
-Entry = tuple[bytes, str]
 Found = tuple[bytes, Version]
 """The keys of a query's orders, and the document that has them."""
-
-
-@dataclass(frozen=True)
-class _Index:
-    shape: IndexShape
-    query: Query  # one that asks the same documents, to tell which belong here
-    entries: Any = field(default_factory=SortedList)
-
-    @cached_property
-    def of_names(self) -> bool:
-        """Whether a document's name is all that its key is made of."""
-        return self.shape.array is None and all(column.path == NAME for column in self.shape.columns)
-
-    def keys(self, version: Version) -> Iterable[bytes]:
-        """The document's keys; none where it lacks a field, and one an element where there is an array."""
-        document: Any = version if self.of_names else version.message
-        parts = [column.key(document) for column in self.shape.columns]
-        if None in parts:
-            return ()
-        key = b"".join(parts)  # type: ignore[arg-type]
-        if self.shape.array is None:
-            return (key,)
-        value = get_field(document.fields, self.shape.array)
-        return () if value is None else {sort_key(element) + key for element in value.array_value.values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +55,24 @@ class OrderedIndexes:
     ) -> None:
         self._documents_below = documents_below
         self._document = document
-        self._indexes: dict[IndexShape, _Index] = {}
-        self._of_collection: defaultdict[str, list[_Index]] = defaultdict(list)
-        self._of_groups: list[_Index] = []
+        self._indexes: dict[IndexShape, SortedEntries] = {}
+        self._of_collection: defaultdict[str, list[SortedEntries]] = defaultdict(list)
+        self._of_groups: list[SortedEntries] = []
 
     def clear(self) -> None:
         self._indexes.clear()
         self._of_collection.clear()
         self._of_groups.clear()
 
-    def update(self, old: Version | None, new: Version) -> None:
-        """Keep the indexes up with one document's next version."""
-        before = None if old is None or old.data is None else old
-        after = None if new.data is None else new
-        for index in self._of_collection.get(new.name.rpartition("/")[0], ()):
-            _move(index, new.name, before, after)
-        for index in self._of_groups:
-            if index.query.covers(new.name):
-                _move(index, new.name, before, after)
+    def update(self, collection: str, moves: Sequence[Move]) -> None:
+        """Keep the indexes up with the next versions of documents in a collection."""
+        for index in self._of_collection.get(collection, ()):
+            index.move(moves)
+        if self._of_groups:
+            a_document = f"{collection}/x"  # all the documents are covered, or none is
+            for index in self._of_groups:
+                if index.query.covers(a_document):
+                    index.move(moves)
 
     def run(self, query: Query, changed: Mapping[str, Version | None] | None = None) -> QueryRun:
         """Run a query on the latest documents, or on those of the past.
@@ -161,18 +130,20 @@ class OrderedIndexes:
             if matched:
                 yield key[scan.head :], version
 
-    def _entries(self, index: _Index, scan: Scan, changed: Mapping[str, Version | None]) -> Iterator[Found]:
-        for key, name in index.entries.irange((scan.low, ""), (scan.high, ""), inclusive=(True, False)):
+    def _entries(
+        self, index: SortedEntries, scan: Scan, changed: Mapping[str, Version | None]
+    ) -> Iterator[Found]:
+        for key, name, _ in index.entries.irange((scan.low, ""), (scan.high, ""), inclusive=(True, False)):
             if name not in changed:
                 version = self._document(name)
                 assert version is not None
                 yield key, version
 
-    def _index(self, query: Query, shape: IndexShape) -> _Index:
+    def _index(self, query: Query, shape: IndexShape) -> SortedEntries:
         index = self._indexes.get(shape)
         if index is None:
-            index = self._indexes[shape] = _Index(shape, query)
-            index.entries.update(_entries_of(index, self._documents_below(query)))
+            index = self._indexes[shape] = SortedEntries(shape, query)
+            index.fill(self._documents_below(query))
             if query.all_descendants or not query.collection_id:
                 siblings = self._of_groups
             else:
@@ -189,26 +160,6 @@ def _places(count: int, points: int) -> list[int]:
     return [count * part // parts for part in range(1, parts)]
 
 
-def _entries_of(index: _Index, versions: Iterable[Version]) -> Iterator[Entry]:
-    for version in versions:
-        for key in index.keys(version):
-            yield key, version.name
-        version.forget()
-
-
-def _move(index: _Index, name: str, old: Version | None, new: Version | None) -> None:
-    before = () if old is None else index.keys(old)
-    after = () if new is None else index.keys(new)
-    if before == after:
-        return
-    for key in before:
-        if key not in after:
-            index.entries.remove((key, name))
-    for key in after:
-        if key not in before:
-            index.entries.add((key, name))
-
-
 def _merge(streams: list[Iterator[Found]]) -> Iterator[Version]:
     """The documents of all streams in order, each once: equal keys are those of one document."""
     if len(streams) == 1:
@@ -222,7 +173,9 @@ def _merge(streams: list[Iterator[Found]]) -> Iterator[Version]:
         last = key
 
 
-def _past(query: Query, index: _Index, scan: Scan, changed: Mapping[str, Version | None]) -> list[Found]:
+def _past(
+    query: Query, index: SortedEntries, scan: Scan, changed: Mapping[str, Version | None]
+) -> list[Found]:
     """The entries of documents as they were, where those lie in the range."""
     entries: list[Found] = []
     for document in changed.values():

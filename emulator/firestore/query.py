@@ -117,12 +117,12 @@ class Query:
 
 def masked(version: Version, paths: tuple[Path, ...]) -> bytes:
     """The encoded document with these fields only."""
-    document = version.message
+    fields = version.message.fields
     copy = protos.Document(
-        name=document.name, create_time=document.create_time, update_time=document.update_time
+        name=version.name, create_time=version.create_time, update_time=version.update_time
     )
     for path in paths:
-        value = get_field(document.fields, path)
+        value = get_field(fields, path)
         if value is not None:
             set_field(copy.fields, path, value)
     version.forget()

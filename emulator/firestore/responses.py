@@ -1,9 +1,13 @@
-"""Responses with documents in them, put together from encoded parts: nothing is decoded to be encoded again."""
+"""Responses put together from encoded parts: nothing is decoded to be encoded again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from emulator.firestore import protos
+from emulator.firestore.versions import encoded_time
+from emulator.status import Status
 
 
 class Encoded:
@@ -35,11 +39,42 @@ def joined(one: Any, other: Any) -> Encoded:
 
 def document_list(documents: Iterable[bytes], next_page_token: str) -> Encoded:
     """A ListDocumentsResponse: documents = 1, next_page_token = 2."""
-    parts = [b"\x0a%b%b" % (_varint(len(document)), document) for document in documents]
-    if next_page_token:
-        token = next_page_token.encode()
-        parts.append(b"\x12%b%b" % (_varint(len(token)), token))
-    return Encoded(b"".join(parts))
+    token = (_framed(b"\x12", next_page_token.encode()),) if next_page_token else ()
+    return Encoded(b"".join((*(_framed(b"\x0a", document) for document in documents), *token)))
+
+
+def write_result(update_us: int | None, transform_results: Sequence[Any] = ()) -> bytes:
+    """An encoded WriteResult: update_time = 1, transform_results = 2; of a deletion it has no update time."""
+    parts = [] if update_us is None else [_framed(b"\x0a", encoded_time(update_us))]
+    parts.extend(_framed(b"\x12", result.SerializeToString()) for result in transform_results)
+    return b"".join(parts)
+
+
+def committed(results: Sequence[bytes], time_us: int) -> Encoded:
+    """A CommitResponse: write_results = 1, commit_time = 2."""
+    return Encoded(_write_results(results) + _framed(b"\x12", encoded_time(time_us)))
+
+
+def batch_written(outcomes: Sequence[bytes | Status]) -> Encoded:
+    """A BatchWriteResponse: write_results = 1, status = 2. A write that failed has an empty result."""
+    results = [b"" if isinstance(outcome, Status) else outcome for outcome in outcomes]
+    statuses = [_status(outcome) if isinstance(outcome, Status) else b"\x12\x00" for outcome in outcomes]
+    return Encoded(_write_results(results) + b"".join(statuses))
+
+
+def _write_results(results: Sequence[bytes]) -> bytes:
+    framed = {result: _framed(b"\x0a", result) for result in set(results)}  # most of them are the same
+    return b"".join([framed[result] for result in results])
+
+
+def _status(status: Status) -> bytes:
+    message = protos.RpcStatus(code=status.code.value[0], message=status.message)
+    return _framed(b"\x12", message.SerializeToString())
+
+
+def _framed(tag: bytes, data: bytes) -> bytes:
+    """A field of a message: its tag, its length, and what it holds."""
+    return b"%b%b%b" % (tag, _varint(len(data)), data)
 
 
 def _varint(number: int) -> bytes:

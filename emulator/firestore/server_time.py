@@ -23,11 +23,12 @@ def until_server_time(request: Any, now: datetime) -> timedelta | None:
     That is where one of the request's writes asks for it. It is a millisecond at most.
     """
     past = now.microsecond % _MILLISECOND
-    if not past or not any(map(_asks_for_it, request.writes)):
+    if not past:
         return None
-    return timedelta(microseconds=_MILLISECOND - past + _SLACK)
-
-
-def _asks_for_it(write: Any) -> bool:
-    transforms = write.update_transforms or write.transform.field_transforms
-    return any(transform.WhichOneof("transform_type") == "set_to_server_value" for transform in transforms)
+    for write in request.writes:
+        transforms = write.update_transforms or (
+            write.transform.field_transforms if write.HasField("transform") else ()
+        )
+        if any(one.WhichOneof("transform_type") == "set_to_server_value" for one in transforms):
+            return timedelta(microseconds=_MILLISECOND - past + _SLACK)
+    return None

@@ -28,7 +28,7 @@ from emulator.firestore.missing_index import require_indexes
 from emulator.firestore.query import Query, compile_query, masked
 from emulator.firestore.querying import Querying, begun
 from emulator.firestore.reading import Reader
-from emulator.firestore.responses import Encoded, found_by_name
+from emulator.firestore.responses import Encoded, batch_written, committed, found_by_name
 from emulator.firestore.server_time import WRITING, until_server_time
 from emulator.firestore.store import Store
 from emulator.firestore.transactions import TransactionManager
@@ -173,9 +173,10 @@ class Service:
     def tick(self) -> None:
         """Do what the clock has made due: end transactions that have expired, delete documents whose time is up."""
         self._transactions.expire()
-        now_us = self._store.now_us()
-        for name in self._ttl.due(now_us):
-            self._committer.expire(name, now_us)
+        if self._ttl:
+            now_us = self._store.now_us()
+            for name in self._ttl.due(now_us):
+                self._committer.expire(name, now_us)
 
     def next_expiry(self) -> timedelta | None:
         """How long until a transaction expires, for whoever waits for one; None where there is none."""
@@ -221,8 +222,8 @@ class Service:
         transaction = self._transactions.get(request.transaction, database) if request.transaction else None
         if transaction is not None and transaction.read_only and request.writes:
             raise Status(StatusCode.INVALID_ARGUMENT, "Cannot modify entities in a read-only transaction.")
-        committed = await self._committer.commit(database, request.writes, transaction)
-        return protos.CommitResponse(write_results=committed.results, commit_time=committed.time)
+        done = await self._committer.commit(database, request.writes, transaction)
+        return committed(done.results, done.time_us)
 
     async def _batch_write(self, request: Any) -> Any:
         database = names.check_database(request.database)
@@ -236,15 +237,7 @@ class Service:
             raise Status(
                 StatusCode.INVALID_ARGUMENT, "BatchWrite cannot write the same document more than once."
             )
-        response = protos.BatchWriteResponse()
-        for write in request.writes:
-            status, result = response.status.add(), response.write_results.add()
-            try:
-                committed = await self._committer.commit(database, [write], None)
-                result.CopyFrom(committed.results[0])
-            except Status as error:
-                status.code, status.message = error.code.value[0], error.message
-        return response
+        return batch_written(await self._committer.commit_each(database, request.writes))
 
     async def _create_document(self, request: Any) -> Any:
         database = names.check_parent(request.parent)

@@ -7,7 +7,7 @@ that time.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -21,7 +21,7 @@ from emulator.firestore.journal import Journal
 from emulator.firestore.names import collection_of
 from emulator.firestore.ordered_index import OrderedIndexes
 from emulator.firestore.query import Query
-from emulator.firestore.versions import Version
+from emulator.firestore.versions import Move, Version
 
 Change = tuple[Version | None, Version | None]
 """A document before and after."""
@@ -91,7 +91,8 @@ class Store:
 
     def latest(self, name: str) -> Version | None:
         """The document as it is; None where there is none."""
-        version = self._newest(name)
+        collection = self._collections.get(name.rpartition("/")[0])
+        version = None if collection is None else collection.versions.get(name)
         return None if version is None or version.data is None else version
 
     def at(self, name: str, read_us: int) -> Version | None:
@@ -155,10 +156,11 @@ class Store:
             return
         if self._journal is not None:
             self._journal.record(versions, time_us)
-        for version in versions:
-            self._put(version)
+        changed_there = _by_collection(versions)
+        for path, versions_there in changed_there.items():
+            self._put(path, versions_there)
         if self.on_change is not None:
-            for path in dict.fromkeys(collection_of(version.name) for version in versions):
+            for path in changed_there:
                 self.on_change(path)
         self._prune(time_us, len(versions))
 
@@ -224,19 +226,14 @@ class Store:
         """
         if self._journal is not None:
             self._journal.replace(versions, time_us)
-        for version in versions:
-            collection = self._collection(collection_of(version.name))
-            previous = collection.versions.get(version.name)
-            collection.live += previous is None or previous.data is None
-            collection.versions[version.name] = version
+        replaced_there = _by_collection(versions)
+        for path, versions_there in replaced_there.items():
+            collection = self._collection(path)
             collection.pruned_us = time_us
-            self.indexes.update(previous, version)
-            version.forget()
-            if previous is not None:
-                previous.forget()
+            self._indexed(path, collection.replace(versions_there))
         self._pruned_us = time_us
         if self.on_change is not None:
-            for path in dict.fromkeys(collection_of(version.name) for version in versions):
+            for path in replaced_there:
                 self.on_change(path)
 
     def _collection(self, path: str) -> Collection:
@@ -289,17 +286,21 @@ class Store:
             if (below.live if read_us is None else below.existed(read_us))
         }
 
-    def _put(self, version: Version) -> None:
-        collection = self._collection(collection_of(version.name))
-        collection.put(version)
-        self._log.append(version)
-        previous = version.previous
-        if previous is not None:
-            self._past_bytes += _VERSION_BYTES + len(previous.data or b"")
-        self.indexes.update(previous, version)
-        version.forget()
-        if previous is not None:
-            previous.forget()
+    def _put(self, path: str, versions: Sequence[Version]) -> None:
+        moves = self._collection(path).put(versions)
+        self._log.extend(versions)
+        for previous, _ in moves:
+            if previous is not None:
+                self._past_bytes += _VERSION_BYTES + len(previous.data or b"")
+        self._indexed(path, moves)
+
+    def _indexed(self, path: str, moves: Sequence[Move]) -> None:
+        """Keep the indexes up with a collection; nobody looks into the messages after that."""
+        self.indexes.update(path, moves)
+        for previous, version in moves:
+            version.forget()
+            if previous is not None:
+                previous.forget()
 
     def _prune(self, now_us: int, added: int) -> None:
         before_us = now_us - self._history_us
@@ -330,3 +331,11 @@ class Store:
         self._last_us = self._pruned_us = last_us
         for collection in self._collections.values():
             collection.pruned_us = last_us
+
+
+def _by_collection(versions: Iterable[Version]) -> dict[str, list[Version]]:
+    """The versions of each collection's documents, and the collections, in their order."""
+    found: defaultdict[str, list[Version]] = defaultdict(list)
+    for version in versions:
+        found[collection_of(version.name)].append(version)
+    return found

@@ -131,8 +131,10 @@ class TransactionManager:
 
     def expire(self) -> None:
         """End the transactions that are too old or were idle for too long."""
+        if not self._active:
+            return
         now_us = self._now_us()
-        if not self._active or now_us < self._soonest_us:
+        if now_us < self._soonest_us:
             return  # each RPC asks: it must not cost more where many transactions are under way
         for transaction in [one for one in self._active.values() if self._expires(one) <= now_us]:
             del self._active[transaction.id]

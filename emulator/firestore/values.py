@@ -128,6 +128,7 @@ def document_size(document: Any) -> int:
     return name_size(document.name) + fields_size(document.fields) + 32
 
 
+@lru_cache(maxsize=1_024)  # many documents have the same few
 def _integer(number: int) -> bytes:
     # the greatest double that is not above it, and what is missing: doubles near 2^63 lie 1,024 apart
     below = float(number)

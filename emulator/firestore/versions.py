@@ -20,9 +20,10 @@ class Version:
         created_us: when it was created; 0 for a deletion.
         time_us: when this version was committed, in microseconds since the epoch.
         previous: what was there before; None: nothing, or too long ago to be kept.
+        entry: the document's entry in an index, kept there for the next version to take it out (see `sorted_entries`).
     """
 
-    __slots__ = ("_message", "created_us", "data", "name", "previous", "time_us")
+    __slots__ = ("_message", "created_us", "data", "entry", "name", "previous", "time_us")
 
     def __init__(
         self, name: str, data: bytes | None, created_us: int, time_us: int, message: Any | None = None
@@ -32,11 +33,12 @@ class Version:
         self.created_us = created_us
         self.time_us = time_us
         self.previous: Version | None = None
+        self.entry: tuple[bytes, str, object] | None = None
         self._message = message
 
     @property
     def message(self) -> Any:
-        """The `Document`, which must not be changed. It is kept until `forget`."""
+        """The `Document`, not to be changed; it may lack its times, which are those here. Kept until `forget`."""
         message = self._message  # another thread, sending a result, may forget it meanwhile
         if message is None:
             message = self._message = protos.Document.FromString(self.data)
@@ -57,20 +59,20 @@ class Version:
     def has_body(self, body: bytes) -> bool:
         """Whether its name and fields are encoded by these bytes."""
         # behind them come the times, which begin with a tag that no field has
-        return (
-            self.data is not None and self.data.startswith(body) and self.data.startswith(b"\x1a", len(body))
-        )
+        data = self.data
+        return data is not None and data.startswith(body) and data.startswith(b"\x1a", len(body))
+
+
+Move = tuple[Version | None, Version]
+"""A document's version before a commit (None: none is known), and that of the commit."""
 
 
 def new_version(name: str, body: bytes, created_us: int, time_us: int, message: Any | None = None) -> Version:
     """The version of a document whose name and fields are encoded by `body`, deterministically.
 
-    A `message` is taken over, and gets the times.
+    A `message` that has the same name and fields is taken over.
     """
-    if message is not None:
-        message.create_time.CopyFrom(_shared(created_us)[0])
-        message.update_time.CopyFrom(_shared(time_us)[0])
-    created, updated = _shared(created_us)[1], _shared(time_us)[1]
+    created, updated = encoded_time(created_us), encoded_time(time_us)
     times = b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
     return Version(name, body + times, created_us, time_us, message)
 
@@ -82,10 +84,16 @@ def timestamp(us: int) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _shared(us: int) -> tuple[Any, bytes]:
-    """A Timestamp that nobody changes, and its encoding: all that one commit writes has the same."""
-    moment = timestamp(us)
-    return moment, moment.SerializeToString()
+def encoded_time(us: int) -> bytes:
+    """The encoding of the Timestamp: all that one commit writes has the same."""
+    data: bytes = timestamp(us).SerializeToString()
+    return data
+
+
+def is_timestamp(us: int, timestamp: Any) -> bool:
+    """Whether a Timestamp is that of microseconds since the epoch."""
+    seconds, micros = divmod(us, 1_000_000)
+    return bool(timestamp.seconds == seconds and timestamp.nanos == micros * 1_000)
 
 
 def microseconds(timestamp: Any) -> int:

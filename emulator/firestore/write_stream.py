@@ -10,6 +10,7 @@ from grpc import StatusCode
 from emulator.bidi_stream import BidiStream
 from emulator.firestore import limits, names, protos
 from emulator.firestore.committing import Committed
+from emulator.firestore.versions import timestamp
 from emulator.status import Status
 
 Commit = Callable[[str, Any], Awaitable[Committed]]
@@ -65,8 +66,8 @@ class WriteStream(BidiStream):
         response = protos.WriteResponse()
         if request.writes:
             committed = await self._commit(self._database, request.writes)
-            response.write_results.extend(committed.results)
-            response.commit_time.CopyFrom(committed.time)
+            response.write_results.extend(map(protos.WriteResult.FromString, committed.results))
+            response.commit_time.CopyFrom(timestamp(committed.time_us))
         response.stream_token = self._token()
         return response
 

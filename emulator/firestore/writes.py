@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpc import StatusCode
 
 from emulator.firestore import limits, names, protos
 from emulator.firestore.field_paths import delete_field, get_field, parse_field, set_field
 from emulator.firestore.transforms import apply_transforms
-from emulator.firestore.versions import Version, microseconds, new_version
+from emulator.firestore.versions import Version, is_timestamp, microseconds, new_version
 from emulator.status import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The document after a write (None: there is none), and the results of its transforms."""
 
     document: Version | None
@@ -43,45 +40,44 @@ def target(write: Any, database: str) -> str:
 def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> Written:
     """Carry out a write on the document as it is, at the commit's time.
 
-    A document that comes out as it went in keeps its update time.
+    A document that comes out as it went in keeps its update time. The document of a write that replaces all of it is
+    taken over as it is, in place of a copy, and loses the times that it may have.
     """
     if write.HasField("current_document"):
         check_precondition(name, before, write.current_document, now_us)
     operation = write.WhichOneof("operation")
     if operation != "update":
         _check_update_only(write)
-    if operation == "delete":
-        return Written(None)
-    if operation == "transform" and not write.transform.field_transforms:
-        raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
+        if operation == "delete":
+            return Written(None)
     transforms = _transforms_of(write)
-    after = protos.Document()
-    if operation == "update" and not write.HasField("update_mask"):
-        after.CopyFrom(write.update)
+    if operation == "transform" and not transforms:
+        raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
+    results: tuple[Any, ...] = ()
+    if operation == "update" and not transforms and not write.HasField("update_mask"):
+        after = write.update
     else:
-        if before is not None:
-            after.CopyFrom(before.message)
-        after.name = name
-        if operation == "update":
-            _merge(after, write.update.fields, write.update_mask.field_paths)
-    after.ClearField("create_time")
-    after.ClearField("update_time")
-    results = apply_transforms(after.fields, transforms, now_us) if transforms else []
-    limits.check_document(after)
+        after = _changed(name, before, write, operation)
+        if transforms:
+            results = tuple(apply_transforms(after.fields, transforms, now_us))
+    if after.HasField("create_time") or after.HasField("update_time"):
+        after.ClearField("create_time")
+        after.ClearField("update_time")
+    limits.check_fields(after.fields)
     body = after.SerializeToString(deterministic=True)
+    limits.check_size(after, len(body))
     if before is not None and before.has_body(body):
-        return Written(before, tuple(results))
+        return Written(before, results)
     created_us = now_us if before is None else before.created_us
-    return Written(new_version(name, body, created_us, now_us, after), tuple(results))
+    return Written(new_version(name, body, created_us, now_us, after), results)
 
 
 def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
     """INVALID_ARGUMENT where the writes, each to the document of its name, have too many transforms of one document."""
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     for name, write in zip(names, writes, strict=True):
-        transforms = _transforms_of(write)
-        if transforms:
-            counts[name] += len(transforms)
+        if transforms := _transforms_of(write):
+            counts[name] = counts.get(name, 0) + len(transforms)
             if counts[name] > limits.MAX_TRANSFORMS:
                 raise Status(
                     StatusCode.INVALID_ARGUMENT,
@@ -90,8 +86,7 @@ def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
 
 
 def _transforms_of(write: Any) -> Any:
-    # a message's oneof: what is not there is empty
-    return write.update_transforms or write.transform.field_transforms
+    return write.transform.field_transforms if write.HasField("transform") else write.update_transforms
 
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
@@ -105,7 +100,7 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
         case "update_time":
             required = precondition.update_time
             # a document's own time first: while a manual clock stands, it may lie ahead of it
-            if before is not None and before.update_time == required:
+            if before is not None and is_timestamp(before.time_us, required):
                 return
             if required.nanos % 1_000:
                 raise Status(StatusCode.INVALID_ARGUMENT, "The update_time must be microsecond aligned.")
@@ -126,6 +121,20 @@ def _check_update_only(write: Any) -> None:
         raise Status(
             StatusCode.INVALID_ARGUMENT, f"{field} can be set only when the operation of a write is update."
         )
+
+
+def _changed(name: str, before: Version | None, write: Any, operation: str | None) -> Any:
+    """A message of its own of what a write makes of the document, before its transforms."""
+    after = protos.Document()
+    if operation == "update" and not write.HasField("update_mask"):
+        after.CopyFrom(write.update)
+        return after
+    if before is not None:
+        after.CopyFrom(before.message)
+    after.name = name
+    if operation == "update":
+        _merge(after, write.update.fields, write.update_mask.field_paths)
+    return after
 
 
 def _merge(document: Any, fields: Any, mask: Any) -> None:

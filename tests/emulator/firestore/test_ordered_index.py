@@ -35,7 +35,7 @@ class Documents:
         if fields is not None:
             after = self.latest[name] = document(id, fields)
         if before is not None or after is not None:
-            self.indexes.update(before, after or Version(name, None, 0, 0))
+            self.indexes.update(f"{ROOT}/c", [(before, after or Version(name, None, 0, 0))])
 
     def run(self, query: Any, changed: dict[str, Any] | None = None) -> list[str]:
         self.looked_at.clear()

@@ -385,6 +385,6 @@ def test_sort_keys_of_fields_are_what_an_index_holds() -> None:
     put(store, {("c", "1"): {"a": 1}})
     run(store, query_proto(None, [("a", False)]))
     (index,) = store.indexes._indexes.values()
-    ((key, name),) = index.entries
+    ((key, name, _),) = index.entries
     assert key.startswith(sort_key(value(1)))
     assert name == f"{ROOT}/c/1"
