@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 DAY = 86_400  # s
 _DAYS = 30.4  # a month
-SECONDS_A_MONTH = DAY * DAYS
+SECONDS_A_MONTH = DAY * _DAYS
 
 
 @dataclass(frozen=True, slots=True)
