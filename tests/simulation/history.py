@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,20 @@ class History:
         self.rpcs = 0
         self.faults: Counter[str] = Counter()
         self.closed = False
+        self._reached: tuple[int, asyncio.Future[None]] | None = None
+
+    def reaches(self, rpcs: int) -> asyncio.Future[None]:
+        """What is done once so many RPCs have been sent."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reached = rpcs, future
+        return future
+
+    def send(self) -> int:
+        """An RPC is sent; its number."""
+        self.rpcs += 1
+        if self._reached is not None and self.rpcs >= self._reached[0] and not self._reached[1].done():
+            self._reached[1].set_result(None)
+        return self.rpcs
 
     def add(self, who: str, what: str, detail: bytes = b"", told: Callable[[], str] | None = None) -> None:
         """Something has happened.

@@ -132,8 +132,7 @@ class _ProcessFront(Front):
         network = self._network
         if network.over:
             raise Status(StatusCode.PERMISSION_DENIED, "the simulation is over")
-        network.history.rpcs += 1
-        number = network.history.rpcs
+        number = network.history.send()
         return Stream(network, self._process, rpc, lambda: network.inner.begin_bidi(rpc), number=number)
 
     def _send(
@@ -167,8 +166,7 @@ class _Journey:
         self._answer: asyncio.Future[Any] = self._loop.create_future()
         self._cancelled = False
         history = network.history
-        history.rpcs += 1
-        self._number = history.rpcs
+        self._number = history.send()
         history.add(
             process.name,
             f"> {rpc} #{self._number}",

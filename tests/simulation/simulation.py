@@ -20,6 +20,11 @@ from tests.simulation.workloads import draw
 
 _BURIAL_STEPS = 200_000
 
+_FEWEST_RPCS = 50
+_MOST_ROUNDS = 20
+_ENOUGH_RPCS = 600
+"""After which the trouble ends, so that no history goes on for too long."""
+
 _SETTLING = 400.0
 """Seconds after which the last late request has come, and the last forgotten transaction has expired."""
 
@@ -122,19 +127,23 @@ async def _trouble(stage: Stage, roles: Sequence[Role]) -> list[asyncio.Future[N
     def start(role: Role) -> asyncio.Future[None]:
         return asyncio.ensure_future(stage.keep_alive(role.name, role.play, once=role.ends))
 
-    enders = [start(role) for role in roles if role.ends]
+    enders: list[asyncio.Future[None]] = []
     survivors = [start(role) for role in roles if role.survives]
     others = [start(role) for role in roles if not (role.ends or role.survives)]
     others.append(asyncio.ensure_future(_haunt(stage)))
-    await asyncio.wait(enders)
-    await asyncio.sleep(stage.rng.uniform(0.0, 30.0))
+    enough = stage.history.reaches(_ENOUGH_RPCS)
+    for _ in range(_MOST_ROUNDS):  # again, where all who end have died too soon
+        enders += [start(role) for role in roles if role.ends]
+        while (left := [one for one in enders if not one.done()]) and not enough.done():
+            await asyncio.wait([*left, enough], return_when=asyncio.FIRST_COMPLETED)
+        if stage.history.rpcs >= _FEWEST_RPCS:
+            break
+    await asyncio.wait([enough], timeout=stage.rng.uniform(0.0, 30.0))
     surviving = {role.name for role in roles if role.survives}
     for process in stage.processes:
         if process.name.rpartition(".")[0] not in surviving:
             process.die()
-    await _end(others)
-    for ender in enders:
-        ender.result()
+    await _end([*enders, *others])
     return survivors
 
 
