@@ -31,6 +31,7 @@ TIMEOUT = timedelta(minutes=1)
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _PAGE = 1_000
 _MAX_INT32 = 2**31 - 1  # a query's limit is no larger
+_RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class DSSet:
             raise TypeError(
                 f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
             )
-        if not isinstance(name, str) or not name or "/" in name or re.fullmatch(r"\.\.?|__.*__", name):
+        if not isinstance(name, str) or not name or "/" in name or _RESERVED_NAME.fullmatch(name):
             raise ValueError(
                 f"name must be the ID of a collection, and none that Firestore reserves, not {name!r}"
             )
@@ -124,8 +125,10 @@ class DSSet:
             return []
         if not checked:
             return []
-        first = {item.id: position for position, item in reversed(builtins.list(enumerate(checked)))}
-        positions = sorted(first.values())
+        first: dict[str, int] = {}  # the position of each ID's first item, in order
+        for position, item in enumerate(checked):
+            first.setdefault(item.id, position)
+        positions = builtins.list(first.values())
         named = [(self._document_name(checked[position].id), checked[position]) for position in positions]
         if self._shared_adds is not None:
             outcomes = await self._shared_adds.add_each(named, timeout)

@@ -27,8 +27,11 @@ from dsset.wire import Wire
 _IN_FLIGHT = 2
 """Rounds without any answer at a time: while the server works on one, the next is made; more would only be smaller."""
 
+_SMALLEST_PART = 16
+"""Items for which a round of their own is worth an RPC, where all that waits could go in one."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Waiting:
     """An item that somebody wants added, and where the outcome goes."""
 
@@ -118,8 +121,10 @@ class _Rounds:
 
     def _begin(self) -> None:
         self._called = False
-        while self._waiting and len(self._unanswered) < _IN_FLIGHT:
-            sending = self._next()
+        while self._waiting and (free := _IN_FLIGHT - len(self._unanswered)) > 0:
+            # in parts where there is room for several: one is made while the server works on another
+            parts = max(1, min(free, len(self._waiting) // _SMALLEST_PART))
+            sending = self._next(-(-len(self._waiting) // parts))
             if not sending:
                 return
             # a context of its own: a round belongs to none of those whose items it sends
@@ -128,21 +133,24 @@ class _Rounds:
             self._unanswered.add(task)
             task.add_done_callback(self._ended)
 
-    def _next(self) -> list[_Waiting]:
-        """What goes together: up to an RPC's limits, with one time-out, and no document twice."""
+    def _next(self, most: int) -> list[_Waiting]:
+        """What goes together: so many at most, up to an RPC's limits, with one time-out, and no document twice."""
         taken: dict[str, _Waiting] = {}
         left: list[_Waiting] = []
         size = 0
         now = self._adds.monotonic()
-        while self._waiting and len(taken) < MAX_WRITES:
+        most = min(most, MAX_WRITES)
+        together: timedelta | None = None  # the time-out of the first
+        while self._waiting and len(taken) < most:
             one = self._waiting.popleft()
             if one.outcome.done():  # given up
                 continue
             if one.give_up_at <= now:  # those before it have taken all its time, as in an outage
                 one.outcome.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
                 continue
-            first = next(iter(taken.values()), one)
-            if one.name in taken or one.timeout != first.timeout:
+            if together is None:
+                together = one.timeout
+            if one.name in taken or one.timeout != together:
                 left.append(one)
                 continue
             size += len(one.name) + len(one.item.value) + 1_024
@@ -163,7 +171,8 @@ class _Rounds:
             # what is left of it, duplicates to look at and items to try again, need not keep others from being sent
             if task in self._unanswered:
                 self._unanswered.discard(task)
-                self._begin_soon()
+                # not before all who are told now have run: what they add next is to come along
+                asyncio.get_running_loop().call_soon(self._begin_soon, context=Context())
 
         try:
             await self._adds.send(sending, tell)
@@ -181,4 +190,4 @@ class _Rounds:
         self._unanswered.discard(task)
         if not task.cancelled():
             task.exception()  # those who wait have been told
-        self._begin()
+        self._begin_soon()
