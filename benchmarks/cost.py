@@ -76,7 +76,7 @@ def main(as_json: bool, quick: bool) -> None:
     """Compare what things cost with the cost table; the exit code is 1 where they differ."""
     found = asyncio.run(measure())
     if as_json:
-        json.dump([{**asdict(one), "agrees": one.agrees} for one in found], sys.stdout)
+        json.dump([{"benchmark": "cost", **asdict(one), "agrees": one.agrees} for one in found], sys.stdout)
         click.echo()
     else:
         show(found)

@@ -32,21 +32,22 @@ Work = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The time of an event, in microseconds, at each size."""
+    """The time of an event, in microseconds, at each size, in batches of so many events."""
 
     figure: str
     sizes: tuple[int, ...]
+    events: tuple[int, ...]
     us_per_event: tuple[float, ...]
 
     @property
-    def ratio(self) -> float:
-        """The time at the worst of the larger sizes, by that at the smallest."""
-        return max(self.us_per_event[1:]) / self.us_per_event[0]
+    def ratios(self) -> tuple[float, ...]:
+        """The time at each size by that at the smallest."""
+        return tuple(round(took / self.us_per_event[0], 3) for took in self.us_per_event)
 
     @property
     def within(self) -> bool:
         """Whether it does not rise."""
-        return self.ratio <= LIMIT
+        return max(self.ratios) <= LIMIT
 
 
 class Place:
@@ -78,7 +79,13 @@ async def events_per_batch(sizes: Sequence[int], turns: int, budget: Budget) -> 
             return _in_a_row(partial(places[size].batch, 0, size), in_a_row)
 
         return await _growth(
-            "events a batch", sizes, prepare, turns, budget, lambda size: size * max(1, 200 // size)
+            "events a batch",
+            sizes,
+            prepare,
+            turns,
+            budget,
+            events=tuple(sizes),
+            in_a_row=lambda size: max(1, 200 // size),
         )
 
 
@@ -100,7 +107,7 @@ async def recipients(sizes: Sequence[int], turns: int, budget: Budget) -> Growth
             await places[size].filling.events(map(places[size].ref, numbers), _FEW, VALUE)
             return run
 
-        return await _growth("recipients", sizes, prepare, turns, budget, lambda _: _FEW * _IN_A_ROW)
+        return await _growth("recipients", sizes, prepare, turns, budget, in_a_row=lambda _: _IN_A_ROW)
 
 
 async def tombstones(sizes: Sequence[int], turns: int, budget: Budget) -> Growth:
@@ -114,7 +121,7 @@ async def tombstones(sizes: Sequence[int], turns: int, budget: Budget) -> Growth
             await places[size].filling.events([places[size].ref()], each, VALUE)
             return partial(places[size].batch, 0, each)
 
-        return await _growth("tombstones", sizes, prepare, turns, budget, lambda _: each)
+        return await _growth("tombstones", sizes, prepare, turns, budget, events=(each,) * len(sizes))
 
 
 async def outstanding(sizes: Sequence[int], turns: int, budget: Budget) -> Growth:
@@ -127,7 +134,7 @@ async def outstanding(sizes: Sequence[int], turns: int, budget: Budget) -> Growt
             await places[size].filling.events([places[size].ref()], _FEW, VALUE)
             return partial(places[size].batch, 0, _FEW)
 
-        return await _growth("outstanding", sizes, prepare, turns, budget, lambda _: _FEW)
+        return await _growth("outstanding", sizes, prepare, turns, budget)
 
 
 async def _growth(
@@ -136,11 +143,17 @@ async def _growth(
     prepare: Callable[[int, int], Awaitable[Work]],
     turns: int,
     budget: Budget,
-    events: Callable[[int], int],
+    *,
+    events: tuple[int, ...] = (),
+    in_a_row: Callable[[int], int] = lambda _: 1,
 ) -> Growth:
+    events = events or (_FEW,) * len(sizes)
     found = await medians({str(size): partial(prepare, size) for size in sizes}, turns, until=budget.next())
-    times = tuple(round(found[str(size)] * 1_000 / events(size), 1) for size in sizes)
-    return Growth(figure, tuple(sizes), times)
+    times = tuple(
+        round(found[str(size)] * 1_000 / (each * in_a_row(size)), 1)
+        for size, each in zip(sizes, events, strict=True)
+    )
+    return Growth(figure, tuple(sizes), events, times)
 
 
 @asynccontextmanager

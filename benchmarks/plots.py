@@ -43,18 +43,16 @@ def emits(rows: Sequence[dict[str, Any]]) -> Chart:
     return Chart("Emitting", panels, "emitters", "events a second", logarithmic=True, bars=True)
 
 
-def growth(found: dict[str, Any]) -> Chart:
+def growth(rows: Sequence[dict[str, Any]]) -> Chart:
     """The time of an event by that at the smallest size: a panel for each kind of growth."""
-    panels = [
-        Panel(
-            one["figure"],
-            [_short(size) for size in one["sizes"]],
-            [Series("ours", _OURS, [took / one["us_per_event"][0] for took in one["us_per_event"]])],
-        )
-        for one in found["growth"]
-    ]
+    rows = [row for row in rows if row["figure"] != "memory"]
+    panels = []
+    for figure in _distinct(row["figure"] for row in rows):
+        mine = [row for row in rows if row["figure"] == figure]
+        series = Series("ours", _OURS, [row["ratio"] for row in mine])
+        panels.append(Panel(figure, [_short(row["size"]) for row in mine], [series]))
     title = "What an event takes as things grow, by what it takes at the smallest size"
-    return Chart(title, panels, "", "times as long", limit=found["limit"])
+    return Chart(title, panels, "", "times as long", limit=rows[0]["limit"])
 
 
 def peers(rows: Sequence[dict[str, Any]]) -> Chart:

@@ -52,22 +52,22 @@ def cost(rows: Sequence[dict[str, Any]]) -> str:
     return _table(("", "events", "round trips", "RPCs", "reads", "writes + deletes"), lines)
 
 
-def scale(found: dict[str, Any]) -> str:
+def scale(rows: Sequence[dict[str, Any]]) -> str:
     """An event's time at each size, and a batch's memory."""
-    rows = [
+    lines = [
         (
-            one["figure"] if position == 0 else "",
-            f"{size:,}",
-            f"{took:,.0f} us",
-            f"{took / one['us_per_event'][0]:.2f}",
+            row["figure"],
+            f"{row['size']:,}",
+            f"{row['us_per_event']:,.0f} us",
+            f"{row['ratio']:.2f}" + ("" if row["within"] else f", not ≤ {row['limit']}"),
         )
-        for one in found["growth"]
-        for position, (size, took) in enumerate(zip(one["sizes"], one["us_per_event"], strict=True))
+        for row in rows
+        if row["figure"] != "memory"
     ]
-    memory = found["memory"]
-    return _table(("what grows", "size", "an event", f"ratio (≤ {found['limit']})"), rows) + (
+    (memory,) = (row for row in rows if row["figure"] == "memory")
+    return _table(("what grows", "size", "an event", "ratio"), lines) + (
         f"\nA batch of {memory['events']:,} events of {memory['event_bytes']:,} bytes takes {memory['mb']:.0f} MB "
-        f"above the idle process (at most {memory['limit_mb']}).\n"
+        f"above the idle process (at most {memory['limit']}).\n"
     )
 
 

@@ -11,8 +11,10 @@ import pytest
 from benchmarks import tables
 from benchmarks.all import ALL, refresh
 from benchmarks.charts import Chart, Panel, Series
+from benchmarks.growth import Growth
 from benchmarks.plots import PLOTTED, draw
 from benchmarks.results_folder import read_result, write_result
+from benchmarks.scale import Memory, as_rows
 
 CONTEST = [
     {
@@ -40,11 +42,7 @@ FIGURES: dict[str, Any] = {
             "agrees": False,
         }
     ],
-    "scale": {
-        "limit": 1.3,
-        "growth": [{"figure": "recipients", "sizes": [1, 10_000], "us_per_event": [100.0, 120.0]}],
-        "memory": {"events": 10, "event_bytes": 20, "mb": 31.4, "limit_mb": 60, "within": True},
-    },
+    "scale": as_rows([Growth("recipients", (1, 10_000), (10, 10), (100.0, 120.0))], Memory(10, 20, 31.4)),
     "contention": [
         {
             "latency_ms": 10,

@@ -35,14 +35,14 @@ async def test_what_a_batch_takes_of_memory_is_measured() -> None:
 
 @pytest.mark.parametrize(("times", "within"), [((1.0, 1.3, 0.9), True), ((1.0, 1.4, 0.9), False)])
 def test_the_worst_of_the_larger_sizes_tells(times: tuple[float, ...], within: bool) -> None:
-    growth = Growth("recipients", (1, 10, 100), times)
-    assert growth.ratio == max(times[1:])
+    growth = Growth("recipients", (1, 10, 100), (10, 10, 10), times)
+    assert growth.ratios == times
     assert growth.within is within
 
 
 def test_json_holds_the_ratios_and_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     async def measured(*_: object) -> list[Growth]:
-        return [Growth("tombstones", (0, 10), (2.0, 3.0))]
+        return [Growth("tombstones", (0, 10), (100, 100), (2.0, 3.0))]
 
     async def memory() -> Memory:
         return Memory(10, 20, 61.0)
@@ -50,16 +50,26 @@ def test_json_holds_the_ratios_and_the_limits(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(scale, "measure", measured)
     monkeypatch.setattr(scale, "measure_memory", memory)
     found = json.loads(CliRunner().invoke(scale.main, ["--json", "--quick"]).stdout)
-    assert found == {
+    smaller, larger, batch = found
+    assert (smaller["size"], smaller["ratio"], smaller["within"]) == (0, 1.0, True)
+    assert larger == {
+        "benchmark": "scale",
+        "figure": "tombstones",
+        "size": 10,
+        "latency_ms": 0,
+        "events": 100,
+        "ours_ms": 0.3,
+        "us_per_event": 3.0,
+        "ratio": 1.5,
         "limit": 1.3,
-        "growth": [
-            {
-                "figure": "tombstones",
-                "sizes": [0, 10],
-                "us_per_event": [2.0, 3.0],
-                "ratio": 1.5,
-                "within": False,
-            }
-        ],
-        "memory": {"events": 10, "event_bytes": 20, "mb": 61.0, "limit_mb": 60, "within": False},
+        "within": False,
+    }
+    assert batch == {
+        "benchmark": "scale",
+        "figure": "memory",
+        "events": 10,
+        "event_bytes": 20,
+        "mb": 61.0,
+        "limit": 60,
+        "within": False,
     }
