@@ -86,7 +86,8 @@ async def _play(
     logging.getLogger("asyncio").addHandler(_Unheard(journal))
     rng = Random(f"{setting.seed} {name} {life}")
     environment = setting.environment
-    concurrency: Concurrency = rng.choice(("optimistic", "optimistic", "pessimistic"))
+    locks = setting.pessimistic and rng.random() < 1 / 3
+    concurrency: Concurrency = "pessimistic" if locks else "optimistic"
     client = firestore_client(environment.firestore)
     box = EventBox(client, concurrency=concurrency, share_emits=rng.random() < 0.5)
     queue = TaskQueue(

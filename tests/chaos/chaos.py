@@ -68,7 +68,7 @@ class Plan:
     Args:
         seconds: for how long processes are killed.
         seed: who is, and what everybody does; not in which order.
-        small: with fewer processes, as for a test.
+        small: with fewer processes, none of which locks what it reads, as for a test.
         mistake: one that is planted.
         only: the names of those who are struck; all by default.
         patience: within how many seconds everything has to have run out.
@@ -201,7 +201,9 @@ async def _world(plan: Plan, folder: Path) -> AsyncIterator[_World]:
             max_backoff=_MAX_BACKOFF,
         )
         accounts = _ACCOUNTS + int(plan.seconds) // _ACCOUNTS_EVERY
-        setting = Setting(folder, environment, plan.seed, time.time(), accounts, _RATE, plan.mistake)
+        setting = Setting(
+            folder, environment, plan.seed, time.time(), accounts, _RATE, not plan.small, plan.mistake
+        )
         client, queue = firestore_client(environment.firestore), cloud_tasks_client(environment.tasks)
         for one in (client._firestore_api, queue):
             stack.push_async_callback(one.transport.close)

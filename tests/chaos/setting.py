@@ -26,6 +26,8 @@ class Setting:
         began: when the feed began, in seconds since 1970.
         accounts: how many recipients there are.
         rate: acts a second of each producer.
+        pessimistic: whether some of the processes lock what they read. The locks of one that is killed stay for a
+            minute, and all who need them wait.
         mistake: the name of the mistake that is planted, if any.
     """
 
@@ -35,6 +37,7 @@ class Setting:
     began: float
     accounts: int
     rate: float
+    pessimistic: bool = True
     mistake: str | None = None
 
     @property
