@@ -64,6 +64,7 @@ def check_parent(name: str) -> str:
     return database
 
 
+@lru_cache(maxsize=256)
 def check_database(name: str) -> str:
     """The name of a database; INVALID_ARGUMENT where it is none."""
     if len(name) > _MAX_DATABASE_NAME or not _DATABASE.fullmatch(name):

@@ -26,9 +26,11 @@ def until_server_time(request: Any, now: datetime) -> timedelta | None:
     if not past:
         return None
     for write in request.writes:
-        transforms = write.update_transforms or (
-            write.transform.field_transforms if write.HasField("transform") else ()
+        transforms = (
+            write.transform.field_transforms if write.HasField("transform") else write.update_transforms
         )
-        if any(one.WhichOneof("transform_type") == "set_to_server_value" for one in transforms):
+        if transforms and any(
+            one.WhichOneof("transform_type") == "set_to_server_value" for one in transforms
+        ):
             return timedelta(microseconds=_MILLISECOND - past + _SLACK)
     return None

@@ -72,9 +72,14 @@ def new_version(name: str, body: bytes, created_us: int, time_us: int, message: 
 
     A `message` that has the same name and fields is taken over.
     """
+    return Version(name, body + _encoded_times(created_us, time_us), created_us, time_us, message)
+
+
+@lru_cache(maxsize=64)
+def _encoded_times(created_us: int, time_us: int) -> bytes:
+    """A Document's create_time = 3, and update_time = 4."""
     created, updated = encoded_time(created_us), encoded_time(time_us)
-    times = b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
-    return Version(name, body + times, created_us, time_us, message)
+    return b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
 
 
 def timestamp(us: int) -> Any:

@@ -91,28 +91,28 @@ def _transforms_of(write: Any) -> Any:
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
     """Raise the documented error unless the document is as the precondition has it at this time."""
-    match precondition.WhichOneof("condition_type"):
-        case "exists":
-            if precondition.exists and before is None:
-                raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
-            if not precondition.exists and before is not None:
-                raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
-        case "update_time":
-            required = precondition.update_time
-            # a document's own time first: while a manual clock stands, it may lie ahead of it
-            if before is not None and is_timestamp(before.time_us, required):
-                return
-            if required.nanos % 1_000:
-                raise Status(StatusCode.INVALID_ARGUMENT, "The update_time must be microsecond aligned.")
-            if microseconds(required) > now_us:
-                raise Status(StatusCode.INVALID_ARGUMENT, "The update_time cannot be in the future.")
-            if before is None:
-                raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
-            raise Status(
-                StatusCode.FAILED_PRECONDITION,
-                f"the stored version ({before.time_us}) does not match the required base "
-                f"version ({microseconds(required)})",
-            )
+    kind = precondition.WhichOneof("condition_type")
+    if kind == "update_time":
+        required = precondition.update_time
+        # a document's own time first: while a manual clock stands, it may lie ahead of it
+        if before is not None and is_timestamp(before.time_us, required):
+            return
+        if required.nanos % 1_000:
+            raise Status(StatusCode.INVALID_ARGUMENT, "The update_time must be microsecond aligned.")
+        if microseconds(required) > now_us:
+            raise Status(StatusCode.INVALID_ARGUMENT, "The update_time cannot be in the future.")
+        if before is None:
+            raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
+        raise Status(
+            StatusCode.FAILED_PRECONDITION,
+            f"the stored version ({before.time_us}) does not match the required base "
+            f"version ({microseconds(required)})",
+        )
+    if kind == "exists":
+        if precondition.exists and before is None:
+            raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
+        if not precondition.exists and before is not None:
+            raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
 
 
 def _check_update_only(write: Any) -> None:
