@@ -41,6 +41,10 @@ GONE = 1 << 62
 
 READY = 0
 
+TTL_MARGIN = timedelta(minutes=10)
+"""For which TTL leaves a document longer than it is needed: what says when it expires may travel for a while, be sent
+again, and come from a clock that lags, while it is needed for so long from when it arrives."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HASH_BYTES = 20  # 160 bits: two of a million million items share one with a chance below 10^-24

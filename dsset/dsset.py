@@ -252,7 +252,7 @@ class DSSet:
         names = {check_id(item_id): self._document_name(item_id) for item_id in ids}
         check_moment(not_before, "not_before")
         now = self._clock.now()
-        expire_at = max(now, not_before or now) + self._tombstones_delay
+        expire_at = max(now, not_before or now) + self._tombstones_delay + documents.TTL_MARGIN
         writes = [documents.remove(name, item_id, expire_at) for item_id, name in names.items()]
         for chunk in documents.chunks(writes, max_writes=MAX_WRITES, max_bytes=MAX_BYTES):
             await retry_transient(
@@ -281,7 +281,8 @@ class DSSet:
                 raise ValueError(f"cannot pop {item_id!r} twice")
             chosen[item_id] = item
         # a clock that lags must not let TTL take the tombstone early: the server's time is a lower bound
-        expire_at = max(self._clock.now(), listing.read_time) + self._tombstones_delay
+        now = max(self._clock.now(), listing.read_time)
+        expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
         writes = [
             documents.pop(self._document_name(item_id), item, common) for item_id, item in chosen.items()

@@ -21,6 +21,7 @@ from grpc import StatusCode
 from dsset import documents, protos
 from dsset.clock import Clock, SystemClock
 from dsset.retry import TRANSIENT, Backoff, is_transient, retry_transient
+from dsset.server_time import ServerTime
 from dsset.wire import Wire
 from eventbox.sources import stored_event
 from eventbox.sources.arguments import check_bytes, check_ref, check_text, check_transaction
@@ -93,6 +94,7 @@ class EventStore:
         self._clock = clock or SystemClock()
         self._rng = rng or SystemRandom()
         self._client = ref._client
+        self._server_time = ServerTime.of(self._client, self._clock)
         self._prefix = f"{ref._document_path}/{STORE}/"
 
     # Storing --------------------------------------------------------------------------------------------------
@@ -265,7 +267,12 @@ class EventStore:
         self, id: str | Iterable[str], *, transaction: AsyncTransaction | None = None
     ) -> None:
         """Let go of them; the store still knows them, for as long as `remember` says. Cost: as `mark_broadcasted`."""
-        expire_at = None if self._remember is None else self._clock.now() + self._remember
+        expire_at = None
+        if self._remember is not None:
+            # a clock that lags must not let TTL take it early: the server's time is a lower bound
+            now = self._clock.now()
+            now = max(now, self._server_time.lower_bound() or now)
+            expire_at = now + self._remember + documents.TTL_MARGIN
         names = self._names(id, transaction)
         await self._write([stored_event.deletion(name, expire_at) for name in names], transaction)
 

@@ -87,6 +87,21 @@ async def test_nor_does_it_for_a_deleted_item_whose_listing_is_known(
     assert document.get("expire_at") - clock.now() >= DAY
 
 
+async def test_ttl_leaves_a_tombstone_for_longer_than_its_pop_may_have_been_under_way(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    """It counts from when the pop is carried out, and TTL by what was written when it was sent."""
+    dsset = DSSet(local_client.document("queues/1"), clock=clock)
+    await dsset.add([Item("a", b"1")])
+    transaction = local_client.transaction()
+    dsset.pop(transaction, await dsset.list(9), ["a"])
+    clock.advance(timedelta(minutes=5))
+    await transaction._begin()
+    await transaction._commit()
+    (document,) = [snapshot async for snapshot in local_client.collection_group("dsset").stream()]
+    assert document.get("expire_at") - clock.now() >= DAY
+
+
 async def test_a_late_add_in_a_transaction_leaves_the_token_so_that_a_resend_knows_its_own_work(
     emulator: Emulator, dsset: DSSet, local_client: AsyncClient, clock: ManualClock
 ) -> None:

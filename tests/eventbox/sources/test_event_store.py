@@ -153,6 +153,16 @@ async def test_it_forgets_deleted_events_after_the_time_that_it_is_told(
         clock.advance(DAY)
 
 
+async def test_a_clock_that_lags_does_not_let_ttl_forget_a_deleted_event_early(
+    local_client: AsyncClient, clock: ManualClock
+) -> None:
+    slow = on(local_client, ManualClock(clock.now() - timedelta(hours=5)), remember=DAY)
+    event = await slow.store(b"1", "t")
+    await slow.delete_event(event)
+    snapshot = await slow.ref.collection("eventbox_store").document(event).get()
+    assert snapshot.get("expire_at") - snapshot.update_time >= DAY
+
+
 async def test_deleted_events_expire_by_the_shipped_policy(clock: ManualClock) -> None:
     emulator = Emulator(
         clock=clock, indexes=Path(__file__).parents[3] / "firestore.indexes.json", enforce_indexes=True
