@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.simulation.process import Process, SimulatedClock
 from tests.simulation.truth import Truth
 
 TOMBSTONES_DELAY = timedelta(hours=24)
+_INDEXES = Path(__file__).parents[2] / "firestore.indexes.json"
 _LIVES = 50
 """How often a process is started again."""
 
@@ -45,8 +47,12 @@ class Stage:
         self.weather = Weather.draw(rng)
         self.clock = SimulatedClock()
         self.emulator = Emulator(
-            clock=self.clock, concurrency=rng.choice(("optimistic", "pessimistic")), seed=rng.getrandbits(32)
+            clock=self.clock,
+            concurrency=rng.choice(("optimistic", "pessimistic")),
+            indexes=_INDEXES,
+            seed=rng.getrandbits(32),
         )
+        self._let_ttl_wait(rng.choice((0, 0, 600, 100_000)))
         self.emulator._service._store.life = f"{rng.getrandbits(128):032x}"  # in resume tokens
         self.truth = Truth(self.emulator, history, forget_after=TOMBSTONES_DELAY // timedelta(microseconds=1))
         self.observers: list[Callable[[str, Any, Any], None]] = [self.truth.observe]
@@ -59,6 +65,12 @@ class Stage:
         self.deaths = 0
         self._clients: dict[Process, AsyncClient] = {}
         self.checks: Counter[str] = Counter()
+
+    def _let_ttl_wait(self, seconds: int) -> None:
+        """TTL deletes so long after a document's time has come, if anybody looks then: at once, late, or never."""
+        ttl = self.emulator._service._ttl
+        due = ttl.due
+        ttl.due = lambda now_us: due(now_us - seconds * 1_000_000)  # type: ignore[method-assign]
 
     def connect(self, front: Any, rng: Random, observe: Callable[[str, Any, Any], None]) -> Network:
         """A network to a service, with this stage's weather."""

@@ -6,6 +6,7 @@ from random import Random
 
 from tests.simulation.log.log import Log
 from tests.simulation.sources.ingestion import Ingestion
+from tests.simulation.sources.storing import Storing
 from tests.simulation.stage import Stage
 from tests.simulation.transfers import Transfers
 from tests.simulation.workload import Workload
@@ -14,6 +15,7 @@ SHARES: dict[type[Workload], int] = {
     Transfers: 10,
     Ingestion: 3,
     Log: 5,
+    Storing: 3,
 }
 """So many in each of their sum of histories."""
 

@@ -4,13 +4,9 @@
 A mutant is a function that says what to patch, marked by `patching.mutant`, in the module of what it spoils.
 """
 
-from tests.simulation.mutants import batches, commits, sets, tasks
-from tests.simulation.mutants.patching import Mutant, found_in, shown_in
-from tests.simulation.sources.mutants import INGESTION
+from tests.simulation.mutants import batches, commits, sets, sources, stores, tasks
+from tests.simulation.mutants.patching import Mutant, found_in
 
-MUTANTS: dict[str, Mutant] = {
-    **found_in(batches, commits, sets, tasks),
-    **shown_in("ingestion", INGESTION),
-}
+MUTANTS: dict[str, Mutant] = found_in(batches, commits, sets, sources, stores, tasks)
 
 __all__ = ["MUTANTS", "Mutant"]

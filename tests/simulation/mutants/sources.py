@@ -1,9 +1,8 @@
-"""Mistakes in `eventbox.sources`, each of which the workloads beside this have to find."""
+"""Mistakes in locks, leaders, committers and ingestion."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +11,10 @@ from google.api_core.exceptions import GoogleAPICallError
 from eventbox.sources import committer, leader, lock, pipeline, writers
 from eventbox.sources.lock import DistributedLock
 from eventbox.sources.versioned_document import SupersededError, VersionedDocument
+from tests.simulation.mutants.patching import Change, mutant
 
-Change = tuple[Any, str, Any]
 
-
+@mutant("ingestion")
 def a_lease_is_taken_without_the_version_check() -> list[Change]:
     original = VersionedDocument.replace
 
@@ -27,6 +26,7 @@ def a_lease_is_taken_without_the_version_check() -> list[Change]:
     return [(VersionedDocument, "replace", replace)]
 
 
+@mutant("ingestion")
 def a_lease_is_taken_early() -> list[Change]:
     original = DistributedLock._taken_for
 
@@ -36,6 +36,7 @@ def a_lease_is_taken_early() -> list[Change]:
     return [(DistributedLock, "_taken_for", taken_for)]
 
 
+@mutant("ingestion")
 def a_lease_is_reckoned_by_the_time_of_day() -> list[Change]:
     def taken_for(self: Any, found: Any) -> timedelta:
         if found.version is None or "free" in found.fields:
@@ -46,6 +47,7 @@ def a_lease_is_reckoned_by_the_time_of_day() -> list[Change]:
     return [(DistributedLock, "_taken_for", taken_for)]
 
 
+@mutant("ingestion")
 def the_holder_reckons_from_the_answer() -> list[Change]:
     """Its lease ends later for itself than for the others."""
     original = DistributedLock._write
@@ -66,6 +68,7 @@ def the_holder_reckons_from_the_answer() -> list[Change]:
     return [(DistributedLock, "_write", write), (DistributedLock, "_beat", late)]
 
 
+@mutant("ingestion")
 def a_renewal_ignores_that_the_lease_is_lost() -> list[Change]:
     def lose(self: Any, session: Any, reason: str) -> None:
         session.deadline = self._deadline()
@@ -73,6 +76,7 @@ def a_renewal_ignores_that_the_lease_is_lost() -> list[Change]:
     return [(DistributedLock, "_lose", lose)]
 
 
+@mutant("ingestion")
 def the_token_does_not_rise() -> list[Change]:
     original = DistributedLock._fields
 
@@ -82,6 +86,7 @@ def the_token_does_not_rise() -> list[Change]:
     return [(DistributedLock, "_fields", fields)]
 
 
+@mutant("ingestion")
 def a_crashed_holder_keeps_the_lock() -> list[Change]:
     def taken_for(self: Any, found: Any) -> timedelta:
         free = found.version is None or "free" in found.fields
@@ -90,6 +95,7 @@ def a_crashed_holder_keeps_the_lock() -> list[Change]:
     return [(DistributedLock, "_taken_for", taken_for)]
 
 
+@mutant("ingestion")
 def who_lets_go_does_not_look_who_holds() -> list[Change]:
     async def unlock(self: Any) -> None:
         session, self._session = self._session, None
@@ -107,6 +113,7 @@ def who_lets_go_does_not_look_who_holds() -> list[Change]:
     return [(DistributedLock, "unlock", unlock)]
 
 
+@mutant("ingestion")
 def work_goes_on_without_the_lock() -> list[Change]:
     original = leader.end
 
@@ -116,6 +123,7 @@ def work_goes_on_without_the_lock() -> list[Change]:
     return [(leader, "end", end)]
 
 
+@mutant("ingestion")
 def commits_are_not_fenced() -> list[Change]:
     original = committer._refusal
 
@@ -125,6 +133,7 @@ def commits_are_not_fenced() -> list[Change]:
     return [(committer, "_refusal", refusal)]
 
 
+@mutant("ingestion")
 def the_place_is_not_claimed() -> list[Change]:
     async def claim(self: Any, ingestor: str, token: int) -> None:
         return None
@@ -132,6 +141,7 @@ def the_place_is_not_claimed() -> list[Change]:
     return [(committer.Committer, "claim", claim)]
 
 
+@mutant("ingestion")
 def a_commit_does_not_check_its_parent() -> list[Change]:
     def refusal(ingestor: str, place: Any, parent: Any, block: Any, token: int | None) -> str | None:
         return None if (token or 0) >= place.token else "fenced"
@@ -139,6 +149,7 @@ def a_commit_does_not_check_its_parent() -> list[Change]:
     return [(committer, "_refusal", refusal)]
 
 
+@mutant("ingestion")
 def a_commit_without_precondition() -> list[Change]:
     original = VersionedDocument.replace
 
@@ -150,6 +161,7 @@ def a_commit_without_precondition() -> list[Change]:
     return [(VersionedDocument, "replace", replace)]
 
 
+@mutant("ingestion")
 def a_lost_commit_is_sent_again_blindly() -> list[Change]:
     original = VersionedDocument.replace
 
@@ -162,10 +174,12 @@ def a_lost_commit_is_sent_again_blindly() -> list[Change]:
     return [(VersionedDocument, "replace", replace)]
 
 
+@mutant("ingestion")
 def a_block_that_failed_counts() -> list[Change]:
     return [(pipeline, "_failed", lambda result: False), (pipeline.Result, "error", None)]
 
 
+@mutant("ingestion")
 def the_pointer_moves_before_the_block_is_written() -> list[Change]:
     original = writers.BoxWriter.write
 
@@ -175,6 +189,7 @@ def the_pointer_moves_before_the_block_is_written() -> list[Change]:
     return [(writers.BoxWriter, "write", write)]
 
 
+@mutant("ingestion")
 def events_of_a_block_have_random_ids() -> list[Change]:
     def with_ids(ingestor: str, block: bytes, events: Any) -> Any:
         return list(events)
@@ -187,24 +202,3 @@ async def _quietly(work: Any) -> None:
         await work
     except Exception:
         return
-
-
-INGESTION: tuple[Callable[[], list[Change]], ...] = (
-    a_lease_is_taken_without_the_version_check,
-    a_lease_is_taken_early,
-    a_lease_is_reckoned_by_the_time_of_day,
-    the_holder_reckons_from_the_answer,
-    a_renewal_ignores_that_the_lease_is_lost,
-    the_token_does_not_rise,
-    a_crashed_holder_keeps_the_lock,
-    who_lets_go_does_not_look_who_holds,
-    work_goes_on_without_the_lock,
-    commits_are_not_fenced,
-    the_place_is_not_claimed,
-    a_commit_does_not_check_its_parent,
-    a_commit_without_precondition,
-    a_lost_commit_is_sent_again_blindly,
-    a_block_that_failed_counts,
-    the_pointer_moves_before_the_block_is_written,
-    events_of_a_block_have_random_ids,
-)
