@@ -1,0 +1,39 @@
+"""The benchmark of telemetry compares the same batches, with and without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.process_batch import Batches
+from benchmarks.telemetry import Silent, boxes, measure
+from emulator.firestore import Emulator
+from eventbox.telemetry import Telemetry
+
+
+async def test_each_kind_of_telemetry_has_a_row_for_each_size() -> None:
+    results = await measure(Emulator().client(), (1, 3), lambda _: 1)
+    assert [(one.telemetry, one.events) for one in results] == [
+        ("no SDK", 1),
+        ("no exporters", 1),
+        ("no SDK", 3),
+        ("no exporters", 3),
+    ]
+    assert all(one.silent_cpu_ms > 0 for one in results)
+
+
+@pytest.mark.parametrize("name", ["silent", "no SDK", "no exporters"])
+async def test_each_box_consumes_all_events_of_its_batch(name: str) -> None:
+    emulator = Emulator()
+    client = emulator.client()
+    batches = Batches(client)
+    batches.box = boxes(client)[name]
+    work = await batches.ours(7)
+    emulator.counts.reset()
+    await work()
+    assert emulator.counts.writes == 8
+
+
+def test_what_is_silent_leaves_out_all_that_a_batch_tells() -> None:
+    told = {"batch", "listing", "listed", "removed", "_span"}
+    assert told == {name for name in vars(Silent) if callable(vars(Silent)[name])}
+    assert told <= set(vars(Telemetry))
