@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
-from google.cloud.firestore import Increment
+from google.cloud.firestore import AsyncDocumentReference, Increment
 
 from eventbox import Transaction
 from eventbox.log import LogEntry
@@ -41,6 +42,11 @@ def _copy(actor: Actor, track: str, follower: str) -> Handler:
     async def handler(transaction: Transaction, entry: LogEntry) -> None:
         document = client.document(f"copies/{track}/{follower}/{entry.id}")
         told = {"n": Increment(1), "kind": entry.kind, "payload": entry.payload.decode()}
-        transaction.set(document, told, merge=True)
+        await keep(transaction, document, told)
 
     return handler
+
+
+async def keep(transaction: Transaction, document: AsyncDocumentReference, told: Mapping[str, Any]) -> None:
+    """Write a copy."""
+    transaction.set(document, dict(told), merge=True)

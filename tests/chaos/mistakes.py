@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from google.cloud.firestore import ArrayUnion, AsyncClient, Increment
+from google.cloud.firestore import ArrayUnion, AsyncClient, AsyncDocumentReference, Increment
 
 from eventbox import Receipt
+from tests.chaos import following
 from tests.chaos.accounts import Accounting, trace_id
 from tests.chaos.acts import Act, Order
 from tests.chaos.producing import Producer
@@ -45,9 +46,19 @@ def write_beside_the_transaction() -> None:
     Accounting._trace = trace  # type: ignore[method-assign]
 
 
+def copy_beside_the_transaction() -> None:
+    """A follower's handler in which somebody forgot it."""
+
+    async def keep(transaction: Any, document: AsyncDocumentReference, told: Mapping[str, Any]) -> None:
+        await document.set(dict(told), merge=True)
+
+    following.keep = keep
+
+
 MISTAKES: Mapping[str, Callable[[], None]] = {
     "a producer acknowledges before the commit": acknowledge_early,
     "a side effect writes beside its transaction": write_beside_the_transaction,
+    "a follower writes beside its transaction": copy_beside_the_transaction,
     FORGETFUL_EMULATOR: lambda: None,
 }
 
