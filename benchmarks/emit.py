@@ -94,31 +94,33 @@ class Emits:
         return lambda: asyncio.gather(*map(emitter, numbers))
 
 
-async def measure(latencies: tuple[int, ...], turns: int, seconds: float | None = None) -> list[Result]:
-    """All rows."""
+async def measure(
+    latencies: tuple[int, ...], turns: int, seconds: float | None = None, each: int = 20
+) -> list[Result]:
+    """All rows; each of the emitters emits so many events a turn, and one alone twice as many."""
     results = []
     budget = Budget(seconds, 3 * len(latencies))
     async with pinned_emulator() as process, connected(process.address) as client:
         emits = Emits(client)
         for milliseconds in latencies:
             around = partial(latency, process, milliseconds)
-            each_at_once = 5 if milliseconds else 10
-            for benchmark, floor, box, emitters, each in (
-                ("emit", emits.raw, emits.box, 1, 10 if milliseconds else 40),
-                ("emit_concurrent", emits.raw, emits.box, EMITTERS, each_at_once),
-                ("emit_shared", emits.raw_shared, emits.sharing, EMITTERS, each_at_once),
+            waiting = 4 if milliseconds else 1  # with latency a turn takes long enough with fewer
+            for benchmark, floor, box, emitters, events in (
+                ("emit", emits.raw, emits.box, 1, 2 * each // waiting),
+                ("emit_concurrent", emits.raw, emits.box, EMITTERS, each // waiting),
+                ("emit_shared", emits.raw_shared, emits.sharing, EMITTERS, each // waiting),
             ):
                 found = await medians(
                     {
-                        "floor": partial(floor, emitters, each),
-                        "ours": partial(emits.ours, box, emitters, each),
-                        "plain": partial(emits.plain, emitters, each),
+                        "floor": partial(floor, emitters, events),
+                        "ours": partial(emits.ours, box, emitters, events),
+                        "plain": partial(emits.plain, emitters, events),
                     },
                     turns,
                     around,
                     budget.next(),
                 )
-                per_event = {name: took / (emitters * each) for name, took in found.items()}
+                per_event = {name: took / (emitters * events) for name, took in found.items()}
                 results.append(
                     Result(
                         benchmark,
