@@ -43,6 +43,7 @@ class Weather:
     silent: float = 0.0  # of the lost answers, how many are noticed by nothing but the timeout
     death: float = 0.0  # of the sender: before it has sent, or before it hears the answer
     storm: float = 0.0  # how likely a write is aborted while a storm lasts
+    outages: float = 0.0  # how likely one begins, each second
     longest: float = 30.0  # by which a late request comes
 
     @classmethod
@@ -63,7 +64,8 @@ class Weather:
             silent=rng.choice((0.0, 0.3)),
             death=some(0.03),
             storm=some(0.6),
-            longest=rng.choice((1.0, 10.0, 40.0)),
+            outages=some(0.02),
+            longest=rng.choice((1.0, 10.0, 40.0, 90.0)),
         )
 
 
@@ -99,6 +101,8 @@ class Network:
         self.weather = weather
         self.observe = observe
         self.stormy = False
+        self.down = False
+        """An outage: nothing is answered, though some of it arrives later."""
         self.over = False
         """Nothing is sent any more."""
 
@@ -193,6 +197,8 @@ class _Journey:
             draw -= share
         else:
             kind = ""
+        if network.down:
+            kind = "late" if rng.random() < 0.2 else "before"
         if network.stormy and self._can_be_aborted() and rng.random() < weather.storm:
             kind = "aborted"
             self._forget_transaction()

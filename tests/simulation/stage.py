@@ -138,5 +138,5 @@ class Stage:
     def calm(self) -> None:
         """No more faults, on any network."""
         for network in self.networks:
-            network.stormy = False
+            network.stormy = network.down = False
             network.weather = CALM

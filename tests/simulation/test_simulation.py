@@ -19,8 +19,8 @@ FOUND = [
     ),
     (273, "transfers", "the same, after the one who had begun it died"),
 ]
-"""Seeds that have found something, and what. A seed tells the same story until the simulation changes: what each has found
-has a test of its own beside what it was found in."""
+"""Seeds that have found something, and what. A seed tells the same story until the simulation changes: what each has
+found has a test of its own beside what it was found in."""
 
 FEWEST_RPCS, MOST_RPCS = 50, 1_000
 """Of a history: fewer try nothing, more are slow to read."""
