@@ -132,8 +132,13 @@ def events_are_consumed_without_the_batchs_token() -> list[Change]:
 
 @mutant("transfers")
 def a_lost_commit_that_is_pending_is_taken_for_never() -> list[Change]:
-    old = "if outcome is Outcome.PENDING and aborted:"
-    return [_find_out(old, "if outcome is Outcome.PENDING:")]
+    original = Batch._was_committed
+
+    async def was_committed(*arguments: Any) -> Outcome:
+        outcome = await original(*arguments)
+        return Outcome.NEVER if outcome is Outcome.PENDING else outcome
+
+    return [(Batch, "_was_committed", was_committed)]
 
 
 @mutant("transfers")
