@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
+from dsset.documents import document_id
 from tests.simulation.accounts import CHANGING
 from tests.simulation.scene import OPENING, Scene, trace_id, trace_path
+from tests.simulation.truth import ROOT
 
 
 class Judge:
     """Compares what the application was told with what lies in the database, once everything is consumed."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, added_by_emits: Collection[str]) -> None:
+        self._added_by_emits = added_by_emits
         self._scene = scene
         self._ledger = scene.ledger
         self._truth = scene.stage.truth
@@ -36,6 +40,10 @@ class Judge:
             if emission.kind == "noise":
                 check("garbage has no effect", not was_applied, f"{id} was garbage, and was applied")
                 continue
+            name = f"{ROOT}{path}/eventbox_inbox/{document_id(id)}"
+            if name in self._added_by_emits and not emission.unknown and not emission.marker:
+                detail = f"an emit has added {id} to {path}, and none was told"
+                check("duplicates", emission.added == 1, detail)
             if emission.accepted:
                 check("nothing lost", was_applied, f"{id} was emitted to {path}, and never applied")
             if emission.marker is not None:

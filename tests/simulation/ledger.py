@@ -20,6 +20,7 @@ class Emission:
     marker: str | None = None  # what the same transaction writes
     added: int = 0  # so many emits said that they have added it
     unknown: int = 0  # so many emits have begun and said nothing that counts: they may have added it
+    in_transactions: int = 0  # so many transactions that others may have added it in; nobody is told of these
     accepted: bool = False  # an emit has returned
 
 

@@ -62,7 +62,7 @@ class Weather:
             twice=some(0.08),
             cut=some(0.05),
             silent=rng.choice((0.0, 0.3)),
-            death=some(0.03),
+            death=some(0.06),
             storm=some(0.6),
             outages=some(0.02),
             longest=rng.choice((1.0, 10.0, 40.0, 90.0)),

@@ -18,12 +18,16 @@ class States:
         self._applied: dict[str, list[str]] = {}
         self._eversion: dict[str, int] = {}
         self._notes: dict[str, int] = {}
+        self.added_by_emits: set[str] = set()
+        """The names of events that an emit outside transactions has added."""
 
     def observe(self, rpc: str, request: Any) -> None:
         if rpc not in ("Commit", "BatchWrite"):
             return
         paths = set()
         for write in request.writes:
+            if "/eventbox_inbox/" in write.update.name and "token" in write.update.fields:
+                self._look_at_token(write)
             path = (write.update.name or write.delete).removeprefix(ROOT)
             collection, _, id = path.partition("/")
             if collection == "traces":
@@ -43,6 +47,12 @@ class States:
         now = len(self._applied.get(path, ()))
         detail = f"{id} was decided on a state of {loaded} events, and committed on one of {now}"
         self._scene.check("decided on the state that it changes", loaded == now, detail)
+
+    def _look_at_token(self, write: Any) -> None:
+        there = self._scene.stage.truth.fields(write.update.name.removeprefix(ROOT))
+        mine = write.current_document.WhichOneof("condition_type") == "exists"
+        if mine and there and there["token"] == write.update.fields["token"]:
+            self.added_by_emits.add(write.update.name)
 
     def _look_at(self, path: str) -> None:
         check = self._scene.check

@@ -115,7 +115,7 @@ def a_listing_that_was_cut_short_says_that_it_is_complete() -> list[Change]:
     return [change, (dsset_module, "listed", change[2])]
 
 
-@mutant("transfers")
+@mutant("transfers", "log")
 def a_stream_that_ends_in_an_error_is_taken_for_whole() -> list[Change]:
     old = "raise exceptions.from_grpc_error(error) from error"
     return [rewritten(Wire, "_read", old, "if not heard:\n            " + old)]
