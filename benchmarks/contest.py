@@ -89,7 +89,7 @@ async def medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-QUICK_S, FULL_S = 40.0, 110.0
+QUICK_S, FULL_S = 40.0, 90.0
 """Seconds that a quick run, and a full one, take at most, but for their last turns."""
 
 

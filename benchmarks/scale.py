@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import growth
-from benchmarks.contest import Budget
+from benchmarks.contest import FULL_S, QUICK_S, Budget
 from benchmarks.filling import Filling
 from benchmarks.growth import LIMIT, Growth
 from benchmarks.pinning import connected, pinned_emulator
@@ -126,8 +126,8 @@ def main(as_json: bool, quick: bool) -> None:
 
     async def run() -> tuple[list[Growth], Memory]:
         if quick:
-            return await measure(QUICK, 15, 25), await measure_memory()
-        return await measure(Sizes(), 60, 120), await measure_memory()
+            return await measure(QUICK, 15, QUICK_S), await measure_memory()
+        return await measure(Sizes(), 60, 2 * FULL_S), await measure_memory()
 
     found, memory = asyncio.run(run())
     if as_json:
