@@ -109,14 +109,14 @@ def report(rows: Sequence[Row], *, as_json: bool) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list and nothing else.")
-@click.option("--quick", is_flag=True, help="300 events instead of 10,000, in about a minute.")
+@click.option("--quick", is_flag=True, help="200 events instead of 10,000, in about a minute.")
 def main(as_json: bool, quick: bool) -> None:
     """Measure this library beside Procrastinate on PostgreSQL."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no PostgreSQL is left behind
     try:
-        rows = asyncio.run(measure((1, 100, 10_000), 300 if quick else 10_000, 30 if quick else TRIAL_EVENTS))
+        rows = asyncio.run(measure((1, 100, 10_000), 200 if quick else 10_000, 20 if quick else TRIAL_EVENTS))
     except ModuleNotFoundError as missing:
         if missing.name not in ("procrastinate", "psycopg", "psycopg_pool"):
             raise
