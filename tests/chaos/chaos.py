@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -106,20 +106,22 @@ class _World:
     journal: Journal
 
 
-async def run(plan: Plan, folder: Path, state: State, moved: Callable[[], None] = lambda: None) -> None:
-    """Do all of it, in an empty folder; `state` has the findings in the end. `moved` is called as it changes.
+async def run(plan: Plan, folder: Path, state: State) -> None:
+    """Do all of it, in an empty folder; `state` tells how far it is, and has the findings in the end.
 
     Raises:
         RuntimeError: it could not begin.
     """
+    journals = Journals(folder / "journals")
     async with asyncio.TaskGroup() as group:
-        reading = group.create_task(_read(folder / "journals", state, moved))
+        reading = group.create_task(_read(journals, state))
         try:
             async with _world(plan, folder) as world:
                 state.crew = [*world.emulators, *world.actors]
                 evidence = await _attack(plan, world, state)
         finally:
             reading.cancel()
+    state.records += journals.new()
     found = stored(folder / "firestore")
     state.findings = judge(
         Evidence(
@@ -131,7 +133,6 @@ async def run(plan: Plan, folder: Path, state: State, moved: Callable[[], None] 
         )
     )
     state.phase = "over"
-    moved()
 
 
 async def _attack(plan: Plan, world: _World, state: State) -> Evidence:
@@ -245,9 +246,7 @@ async def _until_answering(world: _World) -> None:
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _read(folder: Path, state: State, moved: Callable[[], None]) -> None:
-    journals = Journals(folder)
+async def _read(journals: Journals, state: State) -> None:
     while True:
         state.records += journals.new()
-        moved()
         await asyncio.sleep(0.2)

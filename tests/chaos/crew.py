@@ -18,14 +18,8 @@ from tests.chaos import actor
 from tests.chaos.journal import Journal
 from tests.chaos.setting import Setting
 
-_PRELOADED = [
-    "tests.chaos.roles",
-    "tests.chaos.mistakes",
-    "tests.chaos.actor",
-    "eventbox.tasks.cloud_logging",
-]
+_PRELOADED = ["tests.chaos.roles", "tests.chaos.mistakes", "tests.chaos.actor"]
 _START_ATTEMPTS = 5
-
 
 P = TypeVar("P", bound=ChildProcess)
 
