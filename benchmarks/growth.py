@@ -127,14 +127,22 @@ async def tombstones(sizes: Sequence[int], turns: int, budget: Budget) -> Growth
 async def outstanding(sizes: Sequence[int], turns: int, budget: Budget) -> Growth:
     """Batches of at most 10 events of a recipient who has 10 to 100,000."""
     async with _places(sizes) as places:
+        # the next batch of one who has few would be an empty one, so there are several of them
+        numbers = {size: [n if size < _FEW * _IN_A_ROW else 0 for n in range(_IN_A_ROW)] for size in sizes}
         for size, place in places.items():
-            await place.filling.events([place.ref()], size - _FEW, VALUE)
+            await place.filling.events(map(place.ref, set(numbers[size])), size - _FEW, VALUE)
 
         async def prepare(size: int, _turn: int) -> Work:
-            await places[size].filling.events([places[size].ref()], _FEW, VALUE)
-            return partial(places[size].batch, 0, _FEW)
+            place = places[size]
 
-        return await _growth("outstanding", sizes, prepare, turns, budget)
+            async def run() -> None:
+                for number in numbers[size]:
+                    await place.batch(number, _FEW)
+
+            await place.filling.events(map(place.ref, numbers[size]), _FEW, VALUE)
+            return run
+
+        return await _growth("outstanding", sizes, prepare, turns, budget, in_a_row=lambda _: _IN_A_ROW)
 
 
 async def _growth(
