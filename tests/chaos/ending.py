@@ -13,7 +13,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.tasks_v2 import CloudTasksAsyncClient
 
 from dsset.documents import GONE
-from eventbox import EventBox
+from eventbox import EventBox, Transaction
 from eventbox.inbox import INBOX
 from eventbox.log import EventLog
 from eventbox.sources import Committer
@@ -106,7 +106,7 @@ class Ending:
         return found
 
     async def emit_again(self, records: Sequence[Record]) -> Mapping[str, bool | None]:
-        """Emit events once more that were applied; whether each was said to be a duplicate."""
+        """Emit events once more that were consumed, and again in a transaction; whether each was a duplicate."""
         acknowledged = {record["id"] for record in records if record.what == "acknowledged"}
         orders = [
             Order(**order)
@@ -120,6 +120,15 @@ class Ending:
         for order in orders[:: max(1, len(orders) // _AGAIN)]:
             receipt = await box.emit(order.encode(), recipient(self.client, order.at), id=order.id)
             again[order.id] = receipt.duplicate
+
+        async def together(transaction: Transaction) -> None:
+            for order in orders:
+                if order.id in again and order.due is None:
+                    to = recipient(self.client, order.at)
+                    await box.emit(order.encode(), to, id=order.id, transaction=transaction)
+
+        # nobody can be told there: what it brought back would be outstanding, or applied twice
+        await box.run_in_transaction(together)
         return again
 
     async def _behind(self) -> list[str]:
