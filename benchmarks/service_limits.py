@@ -57,7 +57,7 @@ def limits(load: Load) -> list[Limit]:
         ),
         Limit(
             "Firestore: bytes of one commit",
-            load.events_per_batch * 300,
+            load.events_per_batch * 270,
             10 * 2**20,
             "`max_events`; what is left is the next batch of the same drain",
         ),
