@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from benchmarks.missed_goals import missed_goals
 from benchmarks.plots import PLOTS, draw
 from benchmarks.results_folder import RESULTS, write_result
 from benchmarks.tables import README, rewrite
@@ -74,6 +75,8 @@ def main(quick: bool, benchmarks: tuple[str, ...]) -> None:
     write_result("machine", found)
     for path in refresh():
         click.echo(f"made anew: {path}")
+    for line in missed_goals():
+        click.echo(f"missed: {line}")
     if failed:
         sys.exit(1)
 

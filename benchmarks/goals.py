@@ -14,15 +14,21 @@ class Goal:
     than_plain: float | None = None
     """Ours is at least so many times as fast as the fastest plain way."""
 
+    def meets_floor(self, ratio: float) -> bool:
+        """Whether ours, by the floor, is as it should be, to two digits behind the point."""
+        return self.of_floor is None or round(ratio, 2) <= self.of_floor
+
+    def meets_plain(self, ratio: float) -> bool:
+        """Whether plain, by ours, is as it should be."""
+        return self.than_plain is None or round(ratio, 2) >= self.than_plain
+
     def floor_cell(self, ratio: float) -> str:
-        """The ratio, and its bound."""
-        return _cell(ratio, self.of_floor, "≤", met=self.of_floor is None or round(ratio, 2) <= self.of_floor)
+        """The ratio of ours to the floor, and its bound."""
+        return _cell(ratio, self.of_floor, "≤", met=self.meets_floor(ratio))
 
     def plain_cell(self, ratio: float) -> str:
-        """The ratio, and its bound."""
-        return _cell(
-            ratio, self.than_plain, "≥", met=self.than_plain is None or round(ratio, 2) >= self.than_plain
-        )
+        """The ratio of plain to ours, and its bound."""
+        return _cell(ratio, self.than_plain, "≥", met=self.meets_plain(ratio))
 
 
 def goal(benchmark: str, latency_ms: int, events: int) -> Goal:
