@@ -22,8 +22,10 @@ class Truth:
     def __init__(self, emulator: Emulator, history: History, *, forget_after: int) -> None:
         self._store = emulator._service._store
         self._history = history
-        self._forget_after = forget_after
+        self.forget_after = forget_after
         self._gone: dict[str, int] = {}
+        self._aside: set[str] = set()
+        """What lies in quarantine."""
         self._due: dict[str, dict[str, int]] = {}
         """What was written last, of each inbox and event."""
 
@@ -69,6 +71,13 @@ class Truth:
             return
         for write in request.writes:
             name = write.update.name or write.delete
+            if "/eventbox_quarantine/" in write.update.name:
+                self._aside.add(name)
+            elif name in self._aside:  # what is put back comes again, once
+                self._aside.discard(name)
+                self._gone.pop(name.replace("/eventbox_quarantine/", "/eventbox_inbox/"), None)
+        for write in request.writes:
+            name = write.update.name or write.delete
             if "/eventbox_inbox/" in name:
                 self._look_at_event(name)
 
@@ -85,6 +94,6 @@ class Truth:
         if gone:
             self._gone[name] = version.time_us if since is None else since
         elif since is not None:
-            if version.time_us - since < self._forget_after:
+            if version.time_us - since < self.forget_after:
                 self._history.violate("no resurrection", f"{name} was consumed, and is outstanding again")
             del self._gone[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from tests.simulation.log.log import Log
+from tests.simulation.poison.poison import Poison
 from tests.simulation.sources.ingestion import Ingestion
 from tests.simulation.sources.storing import Storing
 from tests.simulation.stage import Stage
@@ -16,6 +17,7 @@ SHARES: dict[type[Workload], int] = {
     Ingestion: 3,
     Log: 5,
     Storing: 3,
+    Poison: 3,
 }
 """So many in each of their sum of histories."""
 
