@@ -22,6 +22,7 @@ class Emission:
     unknown: int = 0  # so many emits have begun and said nothing that counts: they may have added it
     in_transactions: int = 0  # so many transactions that others may have added it in; nobody is told of these
     accepted: bool = False  # an emit has returned
+    wakes: bool = True  # and one that wakes; or none was ever told not to
 
 
 @dataclass

@@ -88,8 +88,8 @@ class Stage:
         process = Process(f"{name}.{len(self.processes)}", SimulatedClock(skew), mortal)
         if mortal and self.weather.death and self.rng.random() < 0.3:
             process.steps = int(self.rng.expovariate(1.0) * 200)
-        if mortal and self.weather.slow and self.rng.random() < 0.3:
-            process.slowness = 30.0
+        if mortal and self.weather.slow and self.rng.random() < 0.4:
+            process.slowness = self.rng.choice((10.0, 30.0))
         self.processes.append(process)
         slow = f", its RPCs take {process.slowness:.0f} times as long" if process.slowness > 1 else ""
         self.history.add(process.name, f"starts, its clock {skew.total_seconds():+.3f} s{slow}")
