@@ -12,7 +12,8 @@ from emulator.firestore.responses import write_result
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.writes import Written, apply_write, check_transforms, target
+from emulator.firestore.versions import Version
+from emulator.firestore.writes import apply_write, check_transforms, target, transforms_of
 from emulator.status import Status
 
 _DELETED = write_result(None)
@@ -124,14 +125,15 @@ class Committer:
             try:
                 name = target(write, database)
                 names.append(name)
-                check_transforms([name], [write])
+                if transforms_of(write):
+                    check_transforms([name], [write])
                 before = self._store.latest(name)
-                written = apply_write(name, before, write, now_us)
+                after, transformed = apply_write(name, before, write, now_us)
             except Status as status:
                 outcomes.append(status)
             else:
-                changed[name] = before, written.document
-                outcomes.append(_result(written, now_us, plain))
+                changed[name] = before, after
+                outcomes.append(_result(after, transformed, now_us, plain))
         try:
             self._carry_out(changed, now_us)
         except Status:  # the journal has no room for all of them: perhaps it has for some
@@ -183,9 +185,9 @@ class Committer:
                 first, before = changed[name]
             else:
                 first = before = self._store.latest(name)
-            written = apply_write(name, before, write, now_us)
-            changed[name] = first, written.document
-            results.append(_result(written, now_us, plain))
+            after, transformed = apply_write(name, before, write, now_us)
+            changed[name] = first, after
+            results.append(_result(after, transformed, now_us, plain))
         return changed, results
 
     def _preview(self, names: Sequence[str], writes: Sequence[Any]) -> dict[str, Change]:
@@ -223,11 +225,10 @@ class Committer:
                         raise aborted()
 
 
-def _result(written: Written, now_us: int, plain: bytes) -> bytes:
+def _result(after: Version | None, transformed: tuple[Any, ...], now_us: int, plain: bytes) -> bytes:
     """The encoded result of a write; `plain` is that of one that changes a document now, and transforms nothing."""
-    document, transform_results = written
-    if document is None:
+    if after is None:
         return _DELETED
-    if transform_results or document.time_us != now_us:
-        return write_result(document.time_us, transform_results)
+    if transformed or after.time_us != now_us:
+        return write_result(after.time_us, transformed)
     return plain

@@ -62,7 +62,11 @@ def check_fields(fields: Any, depth: int = 1) -> None:
             _check_field_name(name)
         value = fields[name]
         kind = value.WhichOneof("value_type")
-        if kind not in _ALWAYS_FINE:
+        if kind in _ALWAYS_FINE:
+            continue
+        if kind == "timestamp_value":
+            _check_stored_time(value.timestamp_value)
+        else:
             _check_value(value, kind, depth)
 
 
@@ -140,6 +144,13 @@ def _check_timestamp(moment: Any) -> None:
         raise _invalid("A timestamp must lie in the years 1 to 9999.")
 
 
+def _check_stored_time(moment: Any) -> None:
+    _check_timestamp(moment)
+    finer = moment.nanos % 1_000
+    if finer:
+        moment.nanos -= finer
+
+
 def _check_value(value: Any, kind: str | None, depth: int) -> None:
     match kind:
         case "map_value":
@@ -159,10 +170,7 @@ def _check_value(value: Any, kind: str | None, depth: int) -> None:
                 if inner not in _ALWAYS_FINE:
                     _check_value(element, inner, depth + 1)
         case "timestamp_value":
-            moment = value.timestamp_value
-            _check_timestamp(moment)
-            if moment.nanos % 1_000:
-                moment.nanos -= moment.nanos % 1_000
+            _check_stored_time(value.timestamp_value)
         case "geo_point_value":
             check_operand(value)
         case None:

@@ -227,17 +227,18 @@ class Service:
 
     async def _batch_write(self, request: Any) -> Any:
         database = names.check_database(request.database)
-        if len(request.writes) > limits.MAX_BATCH_WRITES:
+        writes = list(request.writes)
+        if len(writes) > limits.MAX_BATCH_WRITES:
             raise Status(
                 StatusCode.INVALID_ARGUMENT,
                 f"cannot write more than {limits.MAX_BATCH_WRITES} entities in a single call",
             )
-        targets = [write.update.name or write.delete or write.transform.document for write in request.writes]
+        targets = [write.update.name or write.delete or write.transform.document for write in writes]
         if len(set(targets)) < len(targets):
             raise Status(
                 StatusCode.INVALID_ARGUMENT, "BatchWrite cannot write the same document more than once."
             )
-        return batch_written(await self._committer.commit_each(database, request.writes))
+        return batch_written(await self._committer.commit_each(database, writes))
 
     async def _create_document(self, request: Any) -> Any:
         database = names.check_parent(request.parent)

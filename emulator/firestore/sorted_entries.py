@@ -139,7 +139,8 @@ class SortedEntries:
         fields = version.message.fields
         prefix = b""
         for column in self._fields:
-            value = get_field(fields, column.path)
+            path = column.path
+            value = fields.get(path[0]) if len(path) == 1 else get_field(fields, path)
             if value is None:
                 return None
             key = sort_key(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from grpc import StatusCode
 
@@ -13,12 +13,8 @@ from emulator.firestore.transforms import apply_transforms
 from emulator.firestore.versions import Version, is_timestamp, microseconds, new_version
 from emulator.status import Status
 
-
-class Written(NamedTuple):
-    """The document after a write (None: there is none), and the results of its transforms."""
-
-    document: Version | None
-    transform_results: tuple[Any, ...] = ()
+Written = tuple[Version | None, tuple[Any, ...]]
+"""The document after a write (None: there is none), and the results of its transforms."""
 
 
 def target(write: Any, database: str) -> str:
@@ -49,8 +45,8 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
     if operation != "update":
         _check_update_only(write)
         if operation == "delete":
-            return Written(None)
-    transforms = _transforms_of(write)
+            return None, ()
+    transforms = transforms_of(write)
     if operation == "transform" and not transforms:
         raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
     results: tuple[Any, ...] = ()
@@ -67,16 +63,16 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
     body = after.SerializeToString(deterministic=True)
     limits.check_size(after, len(body))
     if before is not None and before.has_body(body):
-        return Written(before, results)
+        return before, results
     created_us = now_us if before is None else before.created_us
-    return Written(new_version(name, body, created_us, now_us, after), results)
+    return new_version(name, body, created_us, now_us, after), results
 
 
 def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
     """INVALID_ARGUMENT where the writes, each to the document of its name, have too many transforms of one document."""
     counts: dict[str, int] = {}
     for name, write in zip(names, writes, strict=True):
-        if transforms := _transforms_of(write):
+        if transforms := transforms_of(write):
             counts[name] = counts.get(name, 0) + len(transforms)
             if counts[name] > limits.MAX_TRANSFORMS:
                 raise Status(
@@ -85,7 +81,8 @@ def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
                 )
 
 
-def _transforms_of(write: Any) -> Any:
+def transforms_of(write: Any) -> Any:
+    """A write's field transforms."""
     return write.transform.field_transforms if write.HasField("transform") else write.update_transforms
 
 

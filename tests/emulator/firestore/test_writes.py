@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from google.api_core import exceptions
@@ -54,9 +54,14 @@ def update(fields: dict[str, Any], mask: list[str] | None = None, **rest: Any) -
     return write
 
 
-def written(before: Any, write: Any) -> Any:
+class Written(NamedTuple):
+    document: Any
+    transform_results: Any
+
+
+def written(before: Any, write: Any) -> Written:
     check_transforms([NAME], [write])
-    return apply_write(NAME, before, write, 9_000_000)
+    return Written(*apply_write(NAME, before, write, 9_000_000))
 
 
 def fields_of(before: Any, write: Any) -> dict[str, Any]:
