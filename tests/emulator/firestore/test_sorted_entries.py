@@ -62,3 +62,18 @@ def test_one_document_of_many_moves_alone_and_most_of_them_move_together() -> No
     index.move(list(zip(versions[1:900], turned, strict=True)))
     expected = [*range(899, 0, -1), *range(900, 1_000), 0]
     assert [name[-4:] for _, name in entries_of(index)] == [f"{n:04}" for n in expected]
+
+
+def test_indexes_of_the_same_documents_take_out_their_own_entries_and_no_others() -> None:
+    rising, falling = index_of(None, ["a"]), index_of(None, ["b"])
+    before: list[Version | None] = [None] * 3
+    for step in range(4):
+        places = [(n + step) % 3 for n in range(3)]
+        after = [document(f"{n}", {"a": place, "b": -place}) for n, place in enumerate(places)]
+        moves = list(zip(before, after, strict=True))
+        rising.move(moves)
+        falling.move(moves)
+        expected = [f"{n}" for n in sorted(range(3), key=places.__getitem__)]
+        assert [name[-1] for _, name in entries_of(rising)] == expected
+        assert [name[-1] for _, name in entries_of(falling)] == expected[::-1]
+        before = list(after)

@@ -127,6 +127,15 @@ def test_a_write_that_changes_nothing_keeps_the_update_time_and_one_that_does_mo
     assert (after.create_time.seconds, after.update_time.seconds) == (5, 9)
 
 
+@pytest.mark.parametrize("mask", [None, ["a"]])
+def test_times_that_a_written_document_brings_are_not_taken(mask: list[str] | None) -> None:
+    write = update({"a": 2}, mask)
+    write.update.create_time.seconds = write.update.update_time.seconds = 77
+    for before, created in ((document({"a": 1}), 5), (None, 9)):
+        after = protos.Document.FromString(written(before, write).document.data)
+        assert (after.create_time.seconds, after.update_time.seconds) == (created, 9)
+
+
 @pytest.mark.parametrize(
     ("transform", "before", "after", "result"),
     [
