@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -344,21 +344,18 @@ class DSSet:
     ) -> Listing:
         now = self._clock.now()
         limit = min(max_items + len(without), _MAX_INT32)
-        responses = self._run(documents.microseconds(max(now, due_by or now)), limit, after, timeout)
+        query = documents.query_due(self._name, documents.microseconds(max(now, due_by or now)), limit, after)
+        blocks = Wire.of(self._client).run_query_in_blocks(self._parent, query, timeout=timeout)
         return await listed(
-            responses, limit=limit, max_items=max_items, max_bytes=max_bytes, without=without, after=after
+            blocks, limit=limit, max_items=max_items, max_bytes=max_bytes, without=without, after=after
         )
 
     async def _list_page(
         self, after: tuple[int, str] | None, timeout: float
     ) -> builtins.list[protos.RunQueryResponse]:
-        return [response async for response in self._run(documents.GONE - 1, _PAGE, after, timeout)]
-
-    def _run(
-        self, due_by: int, limit: int, after: tuple[int, str] | None, timeout: float
-    ) -> AsyncIterator[protos.RunQueryResponse]:
-        query = documents.query_due(self._name, due_by, limit, after)
-        return Wire.of(self._client).run_query(self._parent, query, timeout=timeout)
+        query = documents.query_due(self._name, documents.GONE - 1, _PAGE, after)
+        responses = Wire.of(self._client).run_query(self._parent, query, timeout=timeout)
+        return [response async for response in responses]
 
     def _document_name(self, item_id: str) -> str:
         return self._prefix + documents.document_id(item_id)

@@ -29,6 +29,9 @@ UNARY_TIMEOUT = 60.0
 STREAM_TIMEOUT = 300.0
 """Seconds that a stream may take: the default of google's client for RunQuery and BatchGetDocuments."""
 
+_BLOCK = 64
+_BLOCK_BYTES = 256 * 1024
+
 
 class Wire:
     """One client's channel to one database. Get it by `Wire.of(client)`, inside a running event loop."""
@@ -67,6 +70,11 @@ class Wire:
             response_deserializer=protos.ListenResponse.FromString,
         )
         self._run_query = _stream(channel, "RunQuery", protos.RunQueryRequest, protos.RunQueryResponse)
+        self._run_query_encoded = channel.unary_stream(
+            _SERVICE + "RunQuery",
+            request_serializer=protos.RunQueryRequest.SerializeToString,
+            response_deserializer=None,
+        )
 
     @staticmethod
     def of(client: AsyncClient) -> Wire:
@@ -133,6 +141,37 @@ class Wire:
         return self._read(
             self._run_query, protos.RunQueryRequest(parent=parent, structured_query=query), timeout
         )
+
+    async def run_query_in_blocks(
+        self, parent: str, query: Any, *, timeout: float = STREAM_TIMEOUT
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The RunQueryResponses, encoded, as they arrive but up to 64, or 256 KiB, at a time.
+
+        For many of them: what is done with each takes half the CPU when it is done with one after the other, and not
+        in between the work that the arrival of each makes. Closing the iterator early cancels the RPC.
+        """
+        request = protos.RunQueryRequest(parent=parent, structured_query=query)
+        call = self._run_query_encoded(request, metadata=self._metadata, timeout=timeout)
+        heard = False
+        block: list[bytes] = []
+        size = 0
+        try:
+            async for data in call:
+                if not heard:
+                    response = protos.RunQueryResponse.FromString(data)
+                    heard = response.HasField("read_time")
+                    self._hearing.hear(response.read_time)
+                block.append(data)
+                size += len(data)
+                if len(block) == _BLOCK or size >= _BLOCK_BYTES:
+                    yield block
+                    block, size = [], 0
+            if block:
+                yield block
+        except grpc.RpcError as error:
+            raise exceptions.from_grpc_error(error) from error
+        finally:
+            call.cancel()  # changes nothing once the stream has ended
 
     async def listen(self, target: Any) -> AsyncGenerator[Any, None]:
         """The ListenResponses about one Target, until the server ends the stream; closing the iterator cancels it."""

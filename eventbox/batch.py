@@ -187,7 +187,7 @@ class Batch(Generic[S]):
 
         await self._delete(todo.garbage, listing)
         garbage = frozenset(event.id for event in todo.garbage)
-        left = tuple(event for event in events if event.id not in garbage)
+        left = tuple(event for event in events if event.id not in garbage) if garbage else events
         if not todo.transitions:
             return BatchResult(events, listing.complete, garbage)
         next_listing = list_ahead(listing)

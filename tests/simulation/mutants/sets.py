@@ -8,7 +8,6 @@ from grpc import StatusCode
 
 from dsset import adding, documents, dsset as dsset_module, listing, protos
 from dsset.adding import Adding
-from dsset.dsset import DSSet
 from dsset.shared_adds import SharedAdds
 from dsset.wire import Wire
 from tests.simulation.mutants.patching import Change, mutant, rewritten
@@ -55,10 +54,10 @@ def an_add_that_was_refused_is_taken_for_done() -> list[Change]:
 
 @mutant("transfers")
 def events_come_before_they_are_due() -> list[Change]:
-    original = DSSet._run
+    original = documents.query_due
 
-    def run(self: Any, due_by: int, limit: int, after: Any, timeout: float) -> Any:
-        return original(self, documents.GONE - 1, limit, after, timeout)
+    def query_due(collection_id: str, due_by: int, limit: int, after: Any = None) -> Any:
+        return original(collection_id, documents.GONE - 1, limit, after)
 
     decode = documents.decode
 
@@ -68,7 +67,7 @@ def events_come_before_they_are_due() -> list[Change]:
             object.__setattr__(item, "process_after", None)
         return item
 
-    return [(DSSet, "_run", run), (documents, "decode", undated)]
+    return [(documents, "query_due", query_due), (documents, "decode", undated)]
 
 
 @mutant("transfers")
@@ -111,14 +110,18 @@ def what_is_due_is_told_by_the_clock_alone() -> list[Change]:
 
 @mutant("transfers")
 def a_listing_that_was_cut_short_says_that_it_is_complete() -> list[Change]:
-    change = rewritten(listing, "listed", "complete = seen < limit", "complete = True")
+    change = rewritten(listing, "listed", "not cut and seen < limit", "not cut")
     return [change, (dsset_module, "listed", change[2])]
 
 
 @mutant("transfers", "log")
 def a_stream_that_ends_in_an_error_is_taken_for_whole() -> list[Change]:
     old = "raise exceptions.from_grpc_error(error) from error"
-    return [rewritten(Wire, "_read", old, "if not heard:\n            " + old)]
+    read = rewritten(Wire, "_read", old, "if not heard:\n            " + old)
+    in_blocks = rewritten(
+        Wire, "run_query_in_blocks", old, "if not heard:\n            " + old + "\n        yield block"
+    )
+    return [read, in_blocks]
 
 
 @mutant("transfers")
