@@ -16,7 +16,7 @@ from google.cloud.firestore import async_transactional
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dsset import DSSet, Item, Listing
+from dsset import DSSet, Item, Listing, documents
 from emulator.firestore import Emulator, Fault
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
@@ -141,14 +141,14 @@ class DSSetMachine(RuleBasedStateMachine):
             assert all(current)
             for item_id in ids:
                 self.model[item_id].gone_since = self.now
-                self.model[item_id].taken_at = self.now + DELAY
+                self.model[item_id].taken_at = self.now + DELAY + documents.TTL_MARGIN
                 self.model[item_id].added_since = False
 
     @rule(item_id=IDS)
     def delete(self, item_id: str) -> None:
         self.run(self.dsset.delete([item_id]))
         self.generation += 1
-        self.model[item_id] = Entry(self.generation, self.now, self.now + DELAY)
+        self.model[item_id] = Entry(self.generation, self.now, self.now + DELAY + documents.TTL_MARGIN)
 
     @rule(hours=st.sampled_from([1, 23, 24, 25, 100]))
     def time_passes(self, hours: int) -> None:
