@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Any
 
 DAY = 86_400  # s
 _DAYS = 30.4  # a month
@@ -12,7 +14,11 @@ SECONDS_A_MONTH = DAY * _DAYS
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """In USD. The defaults are list prices of a multi-region in the US, and Cloud Run's of tier 1; look yours up."""
+    """In USD. The defaults are list prices of a multi-region in the US, and Cloud Run's of tier 1; look yours up.
+
+    Raises:
+        ValueError: one is below 0, or no number.
+    """
 
     reads: float = 0.06  # for 100,000
     writes: float = 0.18  # for 100,000
@@ -23,10 +29,17 @@ class Prices:
     vcpu: float = 0.000024  # for a second
     memory: float = 0.0000025  # for a GiB and second
 
+    def __post_init__(self) -> None:
+        _check(self, above_zero=())
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes in, and how it is handled. Events come evenly spread, over time and over the active recipients."""
+    """What comes in, and how it is handled. Events come evenly spread, over time and over the active recipients.
+
+    Raises:
+        ValueError: a number cannot be: below 0, or 0 where there has to be some, or a share above 1.
+    """
 
     events_per_s: float = 10_000
     recipients: int = 1_000_000
@@ -38,8 +51,16 @@ class Load:
     event_cpu_ms: float = 0.1  # and for each event
     busy: float = 0.6  # the share of an instance's CPU that is used, and not only paid
     gib_per_vcpu: float = 0.5
+    request_ms: float = 100.0  # that a request is paid for at least; those at one time share it
     tombstone_bytes: float = 450  # by Firestore's rules, with its entry in the one index
     tombstone_days: float = 2.0  # until TTL has removed it
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            above_zero=("events_per_s", "recipients", "active", "gathering_s", "emitters", "busy"),
+            shares=("active", "busy"),
+        )
 
     @property
     def batches_per_s(self) -> float:
@@ -58,6 +79,12 @@ class Load:
         active = self.recipients * self.active
         each = self.events_per_s / active / self.emitters * self.gathering_s
         return self.emitters * active * -math.expm1(-each) / self.gathering_s
+
+    @property
+    def paid_vcpus(self) -> float:
+        """Cores paid for at a time: what the work takes, and a core for as long as any request is under way."""
+        used = (self.batches_per_s * self.batch_cpu_ms + self.events_per_s * self.event_cpu_ms) / 1_000
+        return max(used / self.busy, -math.expm1(-self.batches_per_s * self.request_ms / 1_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +106,7 @@ def day(load: Load, prices: Prices) -> list[Day]:
     )  # emitted, with its reminder, consumed; and each state saved
     deletes = reminders + events  # TTL takes the tombstones
     operations = (load.creations_per_s + load.batches_per_s) * DAY
-    vcpu_s = (batches * load.batch_cpu_ms + events * load.event_cpu_ms) / 1_000 / load.busy
+    vcpu_s = load.paid_vcpus * DAY
     gib = events * load.tombstone_days * load.tombstone_bytes / 2**30
     return [
         Day("Firestore reads", reads, reads / 1e5 * prices.reads),
@@ -91,3 +118,14 @@ def day(load: Load, prices: Prices) -> list[Day]:
         Day("Cloud Run vCPU seconds", vcpu_s, vcpu_s * prices.vcpu),
         Day("Cloud Run GiB seconds", vcpu_s * load.gib_per_vcpu, vcpu_s * load.gib_per_vcpu * prices.memory),
     ]
+
+
+def _check(given: Any, *, above_zero: Collection[str], shares: Collection[str] = ()) -> None:
+    for field in fields(given):
+        value = getattr(given, field.name)
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{field.name} must be a number from 0 up, not {value}")
+        if field.name in above_zero and not value:
+            raise ValueError(f"{field.name} must be more than 0")
+        if field.name in shares and value > 1:
+            raise ValueError(f"{field.name} is a share, at most 1, not {value}")

@@ -24,9 +24,9 @@ def bill(load: Load, prices: Prices) -> str:
     """A day's bill, as a table in Markdown."""
     lines = ["| a day | amount | USD |", "|---|---:|---:|"]
     found = day(load, prices)
-    lines += [f"| {one.what} | {_amount(one.amount)} | {one.usd:,.0f} |" for one in found]
+    lines += [f"| {one.what} | {_amount(one.amount)} | {_usd(one.usd)} |" for one in found]
     total = sum(one.usd for one in found)
-    lines.append(f"| **all** | | **{total:,.0f}** |")
+    lines.append(f"| **all** | | **{_usd(total)}** |")
     return "\n".join(lines)
 
 
@@ -40,11 +40,11 @@ def scenarios(loads: dict[str, Load], prices: Prices) -> str:
         found = day(load, prices)
         by = {service: sum(one.usd for one in found if one.what.startswith(service)) for service in _SERVICES}
         total = sum(by.values())
-        cells = [f"{by[service]:,.0f}" for service in _SERVICES]
+        cells = [_usd(by[service]) for service in _SERVICES]
         per_million = total / (load.events_per_s * DAY / 1e6)
         lines.append(
             f"| {name} | {load.events_per_batch:,.2f} | {load.batches_per_s:,.0f} | {' | '.join(cells)} | "
-            f"{total:,.0f} | {per_million:.2f} |"
+            f"{_usd(total)} | {per_million:.2f} |"
         )
     return "\n".join(lines)
 
@@ -94,6 +94,11 @@ def _amount(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
+def _usd(usd: float) -> str:
+    """With cents where they count."""
+    return f"{usd:,.0f}" if usd >= 10 else f"{usd:.2f}"
+
+
 def _options(of: type) -> Any:
     """An option of the command for each field of a dataclass, with its default."""
 
@@ -119,8 +124,11 @@ def main(as_json: bool, write: bool, **given: Any) -> None:
     if write:
         PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
         return
-    load = Load(**{field.name: given[field.name] for field in fields(Load)})
-    prices = Prices(**{field.name: given[field.name] for field in fields(Prices)})
+    try:
+        load = Load(**{field.name: given[field.name] for field in fields(Load)})
+        prices = Prices(**{field.name: given[field.name] for field in fields(Prices)})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if not as_json:
         click.echo(
             f"{load.events_per_batch:,.2f} events a batch, {load.batches_per_s:,.0f} batches a second.\n\n"

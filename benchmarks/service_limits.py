@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.daily_bill import SECONDS_A_MONTH, Load
 
+_MAX_EVENTS = 1_000  # of a batch, by default
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -26,16 +28,20 @@ class Limit:
 def limits(load: Load) -> list[Limit]:
     """The documented limits that such a load comes near, the first one that is met first."""
     operations = (load.creations_per_s + load.batches_per_s) * SECONDS_A_MONTH
-    instances = (
-        (load.batches_per_s * load.batch_cpu_ms + load.events_per_s * load.event_cpu_ms) / 1_000 / load.busy
-    )
+    instances = load.paid_vcpus  # of one each
+    active = load.recipients * load.active
+    saves = max(load.batches_per_s, load.events_per_s / _MAX_EVENTS) / active
     writes = load.events_per_s * (3 if load.reminders else 2) + load.batches_per_s
+    queues = math.ceil(load.batches_per_s / 500 * 1.5)
+    ramp = _ramp_minutes(writes)
     found = [
         Limit(
             "Cloud Tasks: dispatches of one queue, a second",
             load.batches_per_s,
             500,
-            f"{math.ceil(load.batches_per_s / 500 * 1.5)} queues, and a recipient's by a hash of its path",
+            f"{queues} queues, and a recipient's by a hash of its path"
+            if queues > 1
+            else "none needed: one queue",
         ),
         Limit(
             "Cloud Tasks: operations a month at the list price",
@@ -47,13 +53,15 @@ def limits(load: Load) -> list[Limit]:
             "Firestore: writes a second that a new database takes at once",
             writes,
             500,
-            f"ramp up by half every five minutes: {_ramp_minutes(writes):.0f} minutes",
+            f"ramp up by half every five minutes: {ramp} minutes" if ramp else "none needed",
         ),
         Limit(
             "Firestore: writes a second to one document (a state)",
-            load.batches_per_s / (load.recipients * load.active),
+            saves,
             1,
-            "none needed: a recipient is woken once a second at most",
+            "none needed: a recipient is woken once a second at most"
+            if saves <= 1
+            else f"a larger `max_events` than {_MAX_EVENTS:,}, or more recipients",
         ),
         Limit(
             "Firestore: bytes of one commit",
@@ -78,7 +86,7 @@ def limits(load: Load) -> list[Limit]:
         found.append(
             Limit(
                 "Firestore: reminders a second of one queue with 16 shards",
-                load.events_per_s / max(1, math.ceil(load.batches_per_s / 500 * 1.5)),
+                load.events_per_s / queues,
                 16 * 500,
                 "several queues, or `TaskQueue(shards=...)`, up to 100",
             )
@@ -86,6 +94,6 @@ def limits(load: Load) -> list[Limit]:
     return sorted(found, key=lambda limit: -limit.share)
 
 
-def _ramp_minutes(writes_per_s: float) -> float:
+def _ramp_minutes(writes_per_s: float) -> int:
     """The documented ramp: 500 a second, and half as much again every five minutes."""
     return max(0, math.ceil(math.log(writes_per_s / 500) / math.log(1.5))) * 5

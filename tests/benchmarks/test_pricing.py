@@ -11,8 +11,11 @@ from click.testing import CliRunner
 from benchmarks import pricing
 from benchmarks.cost_rows import rows
 from benchmarks.daily_bill import Load, Prices, day
-from benchmarks.service_limits import limits
+from benchmarks.process_batch import Count
+from benchmarks.service_limits import Limit, limits
 from benchmarks.wire_cost import Wire
+from eventbox.tasks import Auth, Worker
+from tests.eventbox.tasks.world import TARGET, World
 
 SECONDS = 86_400
 
@@ -31,6 +34,27 @@ async def test_a_batch_and_its_emits_cost_what_is_counted() -> None:
     assert found["Firestore writes"] == pytest.approx(emits.writes + batch.writes, rel=1e-4)
     assert found["Firestore deletes"] == 10  # by TTL
     assert found["Cloud Run requests"] == pytest.approx(1, rel=1e-4)
+
+
+async def test_sends_and_the_wake_up_cost_what_both_services_count() -> None:
+    """4 events a second for one recipient are one wake-up and one batch a second, near enough."""
+    async with World() as world:
+        process = world.process()
+        worker = Worker(process.box, process.queue, auth=Auth.none())
+        worker.recipient("orders/{id}", lambda recipient, _: Count(recipient), monitoring_string="order")
+        world.tasks.mount(TARGET, worker.app)
+        for _ in range(4):
+            await process.queue.send(b"x", process.order())
+        await process.queue.flush()
+        await world.deliver()
+        firestore, tasks = world.firestore.counts, world.tasks.counts
+    found = amounts(Load(events_per_s=4, recipients=1, emitters=1))
+    assert found["Firestore reads"] == pytest.approx(firestore.reads, rel=0.02)
+    assert found["Firestore writes"] == pytest.approx(firestore.writes, rel=0.02)
+    assert found["Firestore deletes"] == firestore.deletes + 4  # of tombstones, by TTL, a day later
+    operations = sum(tasks.rpcs.values()) + tasks.dispatches
+    assert found["Cloud Tasks operations"] == pytest.approx(operations, rel=0.02)
+    assert found["Cloud Run requests"] == pytest.approx(tasks.dispatches, rel=0.02)
 
 
 def test_a_send_costs_a_reminder_besides() -> None:
@@ -57,6 +81,47 @@ def test_a_price_counts_for_its_unit() -> None:
     assert sum(one.usd for one in day(Load(), free)) == 0
     (writes,) = [one for one in day(Load(), Prices()) if one.what == "Firestore writes"]
     assert writes.usd == pytest.approx(writes.amount / 100_000 * 0.18)
+
+
+def test_a_request_is_paid_for_as_long_as_cloud_run_counts_it_and_shared_by_those_at_one_time() -> None:
+    alone = Load(events_per_s=0.01, recipients=1_000_000)
+    assert amounts(alone)["Cloud Run vCPU seconds"] == pytest.approx(0.01 * 0.1, rel=1e-3)
+    together = Load(events_per_s=10_000, recipients=1_000_000)
+    work = (together.batches_per_s * 0.004 + 10_000 * 0.0001) / 0.6
+    assert amounts(together)["Cloud Run vCPU seconds"] == pytest.approx(work)
+
+
+def test_a_recipient_with_more_than_a_batch_a_second_writes_its_state_for_each() -> None:
+    def saves(load: Load) -> Limit:
+        return next(one for one in limits(load) if "one document" in one.what)
+
+    assert saves(Load(events_per_s=1_000, recipients=1)).used == pytest.approx(1)
+    busy = saves(Load(events_per_s=3_000, recipients=1))
+    assert busy.used == pytest.approx(3)
+    assert "max_events" in busy.remedy
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "message"),
+    [
+        ("events-per-s", "0", "events_per_s must be more than 0"),
+        ("recipients", "-1", "recipients must be a number from 0 up, not -1"),
+        ("active", "1.5", "active is a share, at most 1, not 1.5"),
+        ("batch-cpu-ms", "inf", "batch_cpu_ms must be a number from 0 up, not inf"),
+        ("writes", "nan", "writes must be a number from 0 up, not nan"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(option: str, given: str, message: str) -> None:
+    done = CliRunner().invoke(pricing.main, [f"--{option}", given])
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_a_small_bill_has_cents() -> None:
+    total = sum(one.usd for one in day(Load(events_per_s=1, recipients=1_000), Prices()))
+    output = CliRunner().invoke(pricing.main, ["--events-per-s", "1", "--recipients", "1000"]).output
+    assert f"**{total:.2f}**" in output
+    assert "1 queues" not in output
 
 
 def test_the_limit_that_is_met_first_comes_first() -> None:
