@@ -12,6 +12,10 @@ QUICK = [
     "consumed events are deleted without a tombstone",
     "post process runs before the commit",
     "adds in transactions lower due",
+    "a lease is taken early",
+    "commits are not fenced",
+    "storing again overwrites",
+    "what is set aside stays outstanding",
 ]
 """Caught within a second or two."""
 

@@ -11,7 +11,7 @@ from random import Random
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore import Increment
 
-from eventbox import ContentionError, EmitError, EventBox, Transaction, UnknownOutcomeError
+from eventbox import ContentionError, EmitError, EventBox, SkipTransition, Transaction, UnknownOutcomeError
 from eventbox.sources import (
     Broadcaster,
     EventStore,
@@ -53,7 +53,7 @@ class Storing(Workload):
 
     def __init__(self, stage: Stage, rng: Random) -> None:
         super().__init__(stage, rng)
-        self.remember = rng.choice((None, timedelta(minutes=4), timedelta(minutes=4)))
+        self.remember = rng.choice((None, timedelta(minutes=6), timedelta(minutes=6)))
         self.keeping = Keeping(stage, self.remember)
         self.leadership = Leadership(stage, lambda *_: None)
         self.voting = rng.random() < 0.5
@@ -97,8 +97,8 @@ class Storing(Workload):
         )
 
     async def _approve(self, transaction: Transaction, event: StoredEvent) -> None:
-        if self.unruly and self.rng.random() < 0.1:
-            raise ContentionError("the approval fails, for now")
+        if self.unruly and self.rng.random() < 0.2:
+            raise SkipTransition
         document = transaction._client.document(f"approvals/{event.id}")
         transaction.set(document, {"n": Increment(1)}, merge=True)
 
@@ -122,7 +122,7 @@ class Storing(Workload):
                     self._note(process, error)
                 await self._pause(process, rng.choice((0.01, 1.0, 20.0)))
             if turn == 3 and self.remember is not None and rng.random() < 0.5:
-                await self._pause(process, 600.0)
+                await self._pause(process, 800.0)
 
     async def _store_one(
         self, process: Process, box: EventBox, store: EventStore, data: bytes, kind: str, turn: int
