@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.simulation.cells.cells import Cells
 from tests.simulation.log.log import Log
 from tests.simulation.poison.poison import Poison
 from tests.simulation.sources.ingestion import Ingestion
@@ -18,6 +19,7 @@ SHARES: dict[type[Workload], int] = {
     Log: 5,
     Storing: 3,
     Poison: 3,
+    Cells: 3,
 }
 """So many in each of their sum of histories."""
 
