@@ -21,9 +21,13 @@ class LogActor:
         self.box = box
         self.log = log
         self.name = name
+        self.goes = 0
 
-    async def pause(self, longest: float) -> None:
-        await self.box.clock.sleep(timedelta(seconds=self.rng.uniform(0.0, longest)))
+    async def rest(self, longest: float) -> None:
+        """Between two goes; longer and longer, for histories in which somebody stands still are long."""
+        self.goes += 1
+        seconds = self.rng.uniform(0.0, longest) * (1.0 + self.goes / 10)
+        await self.box.clock.sleep(timedelta(seconds=seconds))
 
     def note(self, what: str) -> None:
         self.scene.stage.history.add(self.name, what)
@@ -41,17 +45,18 @@ class Orderer(LogActor):
 
     async def step(self) -> None:
         """Step by step, or as a worker does that was woken up."""
-        longest = self.rng.choice((0.5, 2.0, 5.0))
+        longest = self.rng.choice((0.1, 0.5, 2.0, 5.0))
+        drains = self.rng.choice((0.0, 0.5, 1.0))
         while True:
             try:
-                if self.rng.random() < 0.6:
-                    await self.order()
-                else:
+                if self.rng.random() < drains:
                     await self.drain()
+                else:
+                    await self.order()
             except FAILURES as error:
                 self.note(f"failed to order: {error!r:.150}")
                 self.ledger.contended += isinstance(error, ContentionError)
-            await self.pause(longest)
+            await self.rest(longest)
 
     async def order(self) -> int:
         taken = await self.log.order()
@@ -63,8 +68,8 @@ class Orderer(LogActor):
         report = await self.box.drain(
             self.log.recipient,
             self.log.processor(),
-            max_events=self.rng.choice((1, 2, 5, 1_000)),
-            max_batches=self.rng.choice((1, 3, 10)),
+            max_events=self.rng.choice((1, 1, 2, 5, 1_000)),
+            max_batches=self.rng.choice((1, 10, None)),
         )
         self.note(f"has drained: {report}")
 
@@ -77,7 +82,7 @@ class Follower(LogActor):
         longest = self.rng.choice((1.0, 5.0))
         while True:
             await self.catch_up(following, live=live)
-            await self.pause(longest)
+            await self.rest(longest)
 
     async def catch_up(self, following: Following, *, live: bool = False) -> None:
         """Handle all there is; live: and whatever comes, for ever."""
@@ -114,8 +119,9 @@ class Trimmer(LogActor):
     """Trims now and then, until it dies."""
 
     async def work(self) -> None:
+        pace = self.rng.choice((0.5, 5.0))
         while True:
-            await self.pause(5.0)
+            await self.rest(pace)
             if self.scene.rules.respect_cursors and not self._all_have_begun():
                 continue  # who has no cursor counts for nothing
             try:
@@ -146,7 +152,7 @@ class Reader(LogActor):
 
     async def work(self) -> None:
         while True:
-            await self.pause(5.0)
+            await self.rest(5.0)
             try:
                 await self.rng.choice((self.read, self.read, self.ask))()
             except FAILURES as error:

@@ -31,6 +31,7 @@ class Appender:
     async def work(self, count: int) -> None:
         subscription = self.log.transient()
         listening = asyncio.create_task(self._listen(subscription))
+        longest = self.rng.choice((0.0, 0.02, 0.5, 3.0))  # some are in a hurry
         for _ in range(count):
             try:
                 await self.rng.choice(
@@ -38,7 +39,7 @@ class Appender:
                 )()
             except FAILURES as error:
                 self._note(f"failed to append: {error!r:.150}")
-            await self._pause(self.rng.choice((0.0, 0.02, 0.5, 3.0)))
+            await self._pause(longest)
         await subscription.aclose()
         await listening
         self._judge_transient()
@@ -70,12 +71,14 @@ class Appender:
         appends = [self._new(self.rng.choice(persistences), marker) for _ in range(self.rng.randint(1, 3))]
         reads = self.rng.random() < 0.5
         fails = self.rng.random() < 0.15
+        lasts = self.rng.choice((0.0, 0.0, 1.0))
 
         async def body(transaction: Any) -> None:
             if reads:
                 await client.document("shared/log").get(transaction=transaction)
             for one in appends:
                 await self.log.append_many([self._entry(one)], transaction=transaction)
+                await self._pause(lasts)
             transaction.set(client.document(f"markers/{marker}"), {"by": self.name})
             if reads:
                 transaction.set(client.document("shared/log"), {"by": self.name})

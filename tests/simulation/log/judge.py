@@ -71,9 +71,7 @@ def _judge_order(scene: LogScene, places: dict[Track, dict[str, int]]) -> None:
         for appends in by_process.values():
             there = [one for one in appends if one.key in of_key]
             for one in there:
-                earlier = [
-                    other for other in there if other.accepted is not None and other.accepted < one.begun
-                ]
+                earlier = [other for other in there if _comes_before(other, one)]
                 if not earlier:
                     continue
                 scene.stage.checks["the order of a process"] += 1
@@ -82,6 +80,13 @@ def _judge_order(scene: LogScene, places: dict[Track, dict[str, int]]) -> None:
                     scene.stage.history.violate(
                         "the order of a process", f"{one.key} is before {last.key} in {track.name}"
                     )
+
+
+def _comes_before(one: Append, other: Append) -> bool:
+    """Whether its place has to be before that of the other: both wait from one moment on, or it did before."""
+    if one.marker is not None and one.marker == other.marker:
+        return one.begun < other.begun
+    return one.accepted is not None and one.accepted < other.begun
 
 
 def _judge_followers(scene: LogScene, places: dict[Track, dict[str, int]]) -> None:
