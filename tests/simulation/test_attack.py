@@ -15,6 +15,7 @@ FAULTS = {
     "late",
     "twice",
     "cut",
+    "stream cut",
     "slow",
     "silent",
     "aborted",
@@ -79,6 +80,15 @@ PROMISES = {
         "trimmed only when it may be",
         "all is trimmed that may be",
         "reads tell what is there",
+    },
+    "cells": {
+        "versions",
+        "all or nothing",
+        "each birth is one",
+        "each unit is in one place",
+        "none moves without an invitation",
+        "the number of units",
+        "nothing lost",
     },
 }
 """What has to be compared at least once in so many seeds of each workload; of one that is not here, anything."""

@@ -18,6 +18,11 @@ FOUND = [
         "the emulator waited for ever for a transaction to expire: a float's seconds are not exact",
     ),
     (273, "transfers", "the same, after the one who had begun it died"),
+    (
+        0,
+        "log",
+        "a follower went on behind another's cursor after a lost answer: entries left out, or handled twice",
+    ),
 ]
 """Seeds that have found something, and what. A seed tells the same story until the simulation changes: what each has
 found has a test of its own beside what it was found in."""
