@@ -12,19 +12,19 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.missed_goals import missed_goals
+from benchmarks.peers import EXIT_MISSING
 from benchmarks.plots import PLOTS, draw
-from benchmarks.results_folder import RESULTS, write_result
+from benchmarks.results_folder import RESULTS, read_result, write_result
 from benchmarks.tables import README, rewrite
 
-ALL = ("cost", "process_batch", "drain", "emit", "scale", "contention", "peers")
-OPTIONAL = frozenset({"peers"})
-"""What needs programs that not every machine has: it says on standard error which."""
+ALL = ("cost", "process_batch", "drain", "emit", "scale", "telemetry", "contention", "peers")
 
 
 def run(benchmark: str, *, quick: bool) -> Any:
@@ -47,32 +47,39 @@ def refresh(results: Path = RESULTS, plots: Path = PLOTS, readme: Path = README)
     return [*drawn, readme]
 
 
+def machine(before: dict[str, Any] | None, measured: Sequence[str], *, quick: bool) -> dict[str, Any]:
+    """What the figures were measured on last, and which of them by `--quick`: the others keep how they were."""
+    by_quick = {*(before or {}).get("by_quick", ())}.difference(measured).union(measured if quick else ())
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "by_quick": sorted(by_quick),
+    }
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="Each for less than a minute.")
 @click.argument("benchmarks", nargs=-1, type=click.Choice(ALL))
 def main(quick: bool, benchmarks: tuple[str, ...]) -> None:
     """Run these benchmarks (all by default), and refresh the tables and plots of benchmarks/README.md."""
-    failed = []
+    failed, measured = [], []
     for benchmark in benchmarks or ALL:
         click.echo(f"{benchmark:16}", nl=False)
         began = time.monotonic()
         try:
             write_result(benchmark, run(benchmark, quick=quick))
         except (subprocess.CalledProcessError, json.JSONDecodeError) as error:
-            if benchmark in OPTIONAL:
+            if isinstance(error, subprocess.CalledProcessError) and error.returncode == EXIT_MISSING:
                 click.echo("left out, for want of what it needs")
             else:
                 failed.append(benchmark)
                 click.echo(f"failed: {error}")
             continue
+        measured.append(benchmark)
         click.echo(f"{time.monotonic() - began:6.0f} s")
-    found = {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "quick": quick,
-    }
-    write_result("machine", found)
+    if measured:
+        write_result("machine", machine(read_result("machine"), measured, quick=quick))
     for path in refresh():
         click.echo(f"made anew: {path}")
     for line in missed_goals():

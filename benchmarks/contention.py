@@ -30,7 +30,7 @@ from benchmarks.contention_runs import (
     measure_run,
     summed_up,
 )
-from benchmarks.pinning import connect, latency, pinned_emulator
+from benchmarks.pinning import connected, latency, pinned_emulator
 
 
 async def measure(latencies: Sequence[int], load: Load, turns: int) -> list[Summary]:
@@ -44,8 +44,7 @@ async def measure(latencies: Sequence[int], load: Load, turns: int) -> list[Summ
         return await measure_run(make(client, SYSTEM_CLOCK), load, worker=worker)
 
     rows = []
-    async with pinned_emulator(concurrency="pessimistic") as process:
-        client = connect(process.address)
+    async with pinned_emulator(concurrency="pessimistic") as process, connected(process.address) as client:
         for milliseconds in latencies:
             async with latency(process, milliseconds):
                 alone: dict[str, list[Run]] = {name: [] for name in CONTENDERS}

@@ -7,13 +7,20 @@ from pathlib import Path
 
 from benchmarks.contest import Result
 from benchmarks.results_folder import RESULTS, read_result
+from benchmarks.telemetry import GOAL_PERCENT, TelemetryCost
 
 CONTESTS = ("process_batch", "drain", "emit")
 
 
 def missed_goals(results: Path = RESULTS) -> list[str]:
     """A line for each goal that is missed, of the benchmarks that have figures."""
-    return [*_contests(results), *_costs(results), *_growths(results)]
+    return [
+        *_contests(results),
+        *_costs(results),
+        *_growths(results),
+        *_telemetry(results),
+        *_contentions(results),
+    ]
 
 
 def _contests(results: Path) -> Iterator[str]:
@@ -41,3 +48,22 @@ def _growths(results: Path) -> Iterator[str]:
                 f"{row['mb']} MB" if row["figure"] == "memory" else f"{row['ratio']} at {row['size']:,}"
             )
             yield f"scale, {row['figure']}: {measured}, not ≤ {row['limit']}"
+
+
+def _telemetry(results: Path) -> Iterator[str]:
+    for row in read_result("telemetry", results) or ():
+        one = TelemetryCost(**row)
+        if not one.within:
+            yield (
+                f"telemetry, {one.telemetry}, {one.events:,} events: {one.percent_of_time:.1f} % of a batch's time, "
+                f"not < {GOAL_PERCENT:g} %"
+            )
+
+
+def _contentions(results: Path) -> Iterator[str]:
+    for row in read_result("contention", results) or ():
+        if row["contender"].startswith("ours") and (row["batches_lost"] or row["emits_failed"]):
+            yield (
+                f"contention of {row['contender']}, {row['latency_ms']} ms: {row['batches_lost']} batches were lost, "
+                f"and {row['emits_failed']} emits failed"
+            )

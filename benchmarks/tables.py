@@ -14,6 +14,7 @@ import click
 
 from benchmarks.contest import Result
 from benchmarks.results_folder import RESULTS, read_result
+from benchmarks.telemetry import GOAL_PERCENT, TelemetryCost
 
 README = Path(__file__).parent / "README.md"
 
@@ -89,6 +90,25 @@ def peers(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def telemetry(rows: Sequence[dict[str, Any]]) -> str:
+    """What telemetry adds to a batch; times in milliseconds but for what is added."""
+    return _table(
+        ("", "events", "a batch", "its CPU", "added", "of its CPU", "of its time"),
+        (
+            (
+                one.telemetry,
+                f"{one.events:,}",
+                _ms(one.silent_ms),
+                _ms(one.silent_cpu_ms),
+                f"{one.added_cpu_ms * 1_000:.0f} us",
+                f"{one.percent_of_cpu:.1f} %",
+                f"{one.percent_of_time:.1f} %" + ("" if one.within else f", not < {GOAL_PERCENT:g} %"),
+            )
+            for one in (TelemetryCost(**row) for row in rows)
+        ),
+    )
+
+
 def contention(rows: Sequence[dict[str, Any]]) -> str:
     """What emits took beside a worker, and alone; times in milliseconds."""
     return _table(
@@ -110,7 +130,7 @@ def contention(rows: Sequence[dict[str, Any]]) -> str:
 
 def machine(found: dict[str, Any]) -> str:
     """What it was measured on."""
-    quick = ", by `--quick`" if found["quick"] else ""
+    quick = f"; by `--quick`: {', '.join(found['by_quick'])}" if found["by_quick"] else ""
     return f"Measured on {found['cpus']} cores, Python {found['python']}, {found['system']}{quick}.\n"
 
 
@@ -121,6 +141,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "emit": contest,
     "cost": cost,
     "scale": scale,
+    "telemetry": telemetry,
     "contention": contention,
     "peers": peers,
 }

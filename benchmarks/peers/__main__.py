@@ -23,6 +23,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import EXIT_MISSING
 from benchmarks.peers.job import Job, Peer, Rates, timed
 from benchmarks.peers.postgres import PostgresMissingError
 
@@ -30,6 +31,12 @@ CONCURRENCIES = (1, 10, 30)
 """How much a worker may do at once; each contender takes what did best in a trial (30 is Procrastinate's example)."""
 
 TRIAL_EVENTS = 100
+
+
+class MissingError(click.ClickException):
+    """This machine has not got what it takes; the message says what to install."""
+
+    exit_code = EXIT_MISSING
 
 
 @dataclass(frozen=True)
@@ -120,11 +127,11 @@ def main(as_json: bool, quick: bool) -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("procrastinate", "psycopg", "psycopg_pool"):
             raise
-        raise click.ClickException(
+        raise MissingError(
             f"there is no {missing.name} here: `pip install --group peers` (pip 25.1 or later)"
         ) from None
     except PostgresMissingError as missing:
-        raise click.ClickException(str(missing)) from None
+        raise MissingError(str(missing)) from None
     report(rows, as_json=as_json)
 
 

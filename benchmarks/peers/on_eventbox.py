@@ -18,7 +18,7 @@ from pathlib import Path
 from google.cloud.firestore import AsyncClient
 
 from benchmarks.peers.job import EMITTERS, VALUE, Job, Peer, by_callers
-from benchmarks.pinning import connect, pinned_emulator
+from benchmarks.pinning import connected, pinned_emulator
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
 
 
@@ -82,8 +82,8 @@ class EventboxJob:
 async def served() -> AsyncIterator[Peer]:
     """A Firestore emulator with a data folder, on a core of its own."""
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        async with pinned_emulator(data_dir=Path(folder)) as process:
-            yield partial(_begun, connect(process.address))
+        async with pinned_emulator(data_dir=Path(folder)) as process, connected(process.address) as client:
+            yield partial(_begun, client)
 
 
 @asynccontextmanager

@@ -54,10 +54,18 @@ def test_what_is_missed_is_told(tmp_path: Path) -> None:
     write_result("cost", [{"row": "emit", "events": 1, "agrees": False}], tmp_path)
     growth = Growth("recipients", (1, 10_000), (10, 10), (100.0, 140.0))
     write_result("scale", as_rows([growth], Memory(10, 20, 61.5)), tmp_path)
+    contention = {"contender": "ours, drain", "latency_ms": 10, "batches_lost": 2, "emits_failed": 0}
+    added = {"benchmark": "telemetry", "telemetry": "no SDK", "silent_ms": 2.0, "silent_cpu_ms": 1.0}
+    rows = [{**added, "events": n, "added_cpu_ms": ms} for n, ms in ((1, 0.05), (10, 0.06))]
+    write_result("telemetry", rows, tmp_path)
+    plain = {**contention, "contender": "plain, all in one"}
+    write_result("contention", [contention, {**contention, "batches_lost": 0}, plain], tmp_path)
     assert missed_goals(tmp_path) == [
         "process_batch, 1,000 events, 10 ms: ours / floor is 1.20, not ≤ 1.15",
         "process_batch, 1,000 events, 10 ms: plain / ours is 1.00, not ≥ 1.4",
         "cost of emit, 1 events: it is not what the table says",
         "scale, recipients: 1.4 at 10,000, not ≤ 1.3",
         "scale, memory: 61.5 MB, not ≤ 60",
+        "telemetry, no SDK, 10 events: 3.0 % of a batch's time, not < 3 %",
+        "contention of ours, drain, 10 ms: 2 batches were lost, and 0 emits failed",
     ]

@@ -76,7 +76,7 @@ def test_without_procrastinate_it_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "benchmarks.peers.on_procrastinate", raising=False)
     monkeypatch.delattr(peers, "on_procrastinate", raising=False)
     result = CliRunner().invoke(command.main, ["--quick"])
-    assert result.exit_code == 1
+    assert result.exit_code == peers.EXIT_MISSING
     assert "no procrastinate here" in result.output
     assert "--group peers" in result.output
 

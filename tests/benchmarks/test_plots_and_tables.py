@@ -43,6 +43,16 @@ FIGURES: dict[str, Any] = {
         }
     ],
     "scale": as_rows([Growth("recipients", (1, 10_000), (10, 10), (100.0, 120.0))], Memory(10, 20, 31.4)),
+    "telemetry": [
+        {
+            "benchmark": "telemetry",
+            "telemetry": "no SDK",
+            "events": 10,
+            "silent_ms": 2.0,
+            "silent_cpu_ms": 1.0,
+            "added_cpu_ms": 0.08,
+        }
+    ],
     "contention": [
         {
             "latency_ms": 10,
@@ -69,7 +79,7 @@ FIGURES: dict[str, Any] = {
         }
         for name in ("eventbox", "procrastinate")
     ],
-    "machine": {"cpus": 2, "python": "3.11", "system": "Linux", "quick": True},
+    "machine": {"cpus": 2, "python": "3.11", "system": "Linux", "by_quick": ["drain", "emit"]},
 }
 
 
@@ -121,6 +131,8 @@ def test_tables_are_made_anew_and_the_rest_stays(results: Path, tmp_path: Path) 
     assert "| emit (the table says 1, 2, 3, 5) | 1 | 1 | 2 | 3 | 4 |" in once
     assert "| ours | 10 ms | 200/s | 11 | 11.2 | 12.5 | 13 | 30/s | 2 | 1 |" in once
     assert "31 MB" in once
+    assert "| no SDK | 10 | 2 | 1 | 80 us | 8.0 % | 4.0 %, not < 3 % |" in once
+    assert "Linux; by `--quick`: drain, emit." in once
     refresh(results, tmp_path / "plots", readme)
     assert readme.read_text() == once
 

@@ -21,6 +21,18 @@ async def test_each_kind_of_telemetry_has_a_row_for_each_size() -> None:
     assert all(one.silent_cpu_ms > 0 for one in results)
 
 
+async def test_a_run_that_is_to_be_quick_ends_in_time() -> None:
+    started = 0
+
+    def turns(_: int) -> int:
+        nonlocal started
+        started += 1
+        return 1_000_000
+
+    assert len(await measure(Emulator().client(), (1, 2), turns, 0.0)) == 4
+    assert started == 2
+
+
 @pytest.mark.parametrize("name", ["silent", "no SDK", "no exporters"])
 async def test_each_box_consumes_all_events_of_its_batch(name: str) -> None:
     emulator = Emulator()
