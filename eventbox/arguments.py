@@ -29,6 +29,8 @@ def check_recipient(recipient: object, client: AsyncClient) -> None:
         raise TypeError(
             f"expected a Recipient, not {type(recipient).__name__}: Recipient(client.document('orders/1'), 'order')"
         )
+    if recipient.ref._client is client:
+        return  # as almost always; google's client puts its database's name together each time it is asked
     theirs, ours = recipient.ref._client._database_string, client._database_string
     if theirs != ours:
         raise ValueError(
