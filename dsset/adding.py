@@ -147,14 +147,14 @@ async def _add_chunk(
 ) -> None:
     while chunk:
         error = await _write(wire, chunk, token, backoff)
-        if error is not None and not await backoff.wait():
-            for one in chunk:
-                if one.next is not _Next.DONE:
-                    one.finish(error)
         looking = [one for one in chunk if one.next is _Next.LOOK]
-        if looking:
+        if looking:  # before any wait: they have not failed
             await _look(wire, looking, token, tombstones_delay, backoff)
         chunk = [one for one in chunk if one.next is not _Next.DONE]
+        if error is not None and not await backoff.wait():
+            for one in chunk:
+                one.finish(error)
+            return
 
 
 async def _write(

@@ -2,12 +2,14 @@
 
 An add that finds nobody under way goes out at once. What comes meanwhile is gathered, and goes together as soon as
 there is room: so one caller alone waits for nobody, and a thousand at once share a few RPCs. Each item stands alone in
-a BatchWrite, so nobody's item can make another's fail; nor wait, for each is told of its own as soon as it is known.
+a BatchWrite, so nobody's item can make another's fail; nor wait, for each is told of its own as soon as it is known, or
+as its time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
@@ -27,8 +29,17 @@ from dsset.wire import Wire
 _IN_FLIGHT = 2
 """Rounds without any answer at a time: while the server works on one, the next is made; more would only be smaller."""
 
+_PATIENCE_S = 1.0
+"""Seconds for which a round without any answer keeps others from being sent: it hangs, or is being tried again."""
+
 _SMALLEST_PART = 16
 """Items for which a round of their own is worth an RPC, where all that waits could go in one."""
+
+_ALIKE = 0.1
+"""By how much of the time that its first item has left a round may be too long, or too short, for another."""
+
+_LEAST_S = 0.001
+"""Seconds that one may wait to be sent at least: whatever its time-out, it is tried once."""
 
 
 @dataclass(slots=True)
@@ -38,8 +49,13 @@ class _Waiting:
     name: str
     item: Item
     timeout: timedelta
-    give_up_at: float  # by the clock's monotonic time
+    since: float  # by the clock's monotonic time, as all times here
+    give_up_at: float
     outcome: asyncio.Future[Outcome]
+
+    def remaining(self, now: float) -> timedelta:
+        """What it has left of its time."""
+        return max(self.timeout - timedelta(seconds=now - self.since), timedelta(0))
 
 
 class SharedAdds:
@@ -55,7 +71,7 @@ class SharedAdds:
     ) -> None:
         self._client = client
         self._tombstones_delay = tombstones_delay
-        self._clock = clock
+        self.clock = clock
         self._rng = rng
         self._rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, _Rounds] = WeakKeyDictionary()
 
@@ -68,8 +84,11 @@ class SharedAdds:
         rounds = self._rounds.get(loop)
         if rounds is None:
             rounds = self._rounds[loop] = _Rounds(self)
-        give_up_at = self.monotonic() + timeout.total_seconds()
-        waiting = [_Waiting(name, item, timeout, give_up_at, loop.create_future()) for name, item in named]
+        now = self.clock.monotonic()
+        give_up_at = now + max(timeout.total_seconds(), _LEAST_S)
+        waiting = [
+            _Waiting(name, item, timeout, now, give_up_at, loop.create_future()) for name, item in named
+        ]
         rounds.add(waiting)
         try:
             return [await one.outcome for one in waiting]
@@ -79,10 +98,6 @@ class SharedAdds:
                     one.outcome.exception()  # one of them tells of it
             raise
 
-    def monotonic(self) -> float:
-        """Seconds, on the clock of the sets."""
-        return self._clock.monotonic()
-
     async def send(self, sending: Sequence[_Waiting], tell: Tell) -> None:
         """Add one round's items, and tell of each."""
         await add_each(
@@ -90,9 +105,9 @@ class SharedAdds:
             [(one.name, one.item) for one in sending],
             self._rng.randbytes(16),
             tombstones_delay=self._tombstones_delay,
-            clock=self._clock,
+            clock=self.clock,
             rng=self._rng,
-            timeout=sending[0].timeout,
+            timeout=sending[0].remaining(self.clock.monotonic()),
             tell=tell,
         )
 
@@ -104,10 +119,11 @@ class _Rounds:
         self._adds = adds
         self._waiting: deque[_Waiting] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._unanswered: set[asyncio.Task[None]] = (
-            set()
-        )  # of these; the others have only some items left to do
+        # those of them that others wait for, and since when; the rest have only some items left to do, or hang
+        self._unanswered: dict[asyncio.Task[None], float] = {}
         self._called = False
+        self._watching: asyncio.Task[None] | None = None
+        self._watched_until = 0.0
 
     def add(self, waiting: Sequence[_Waiting]) -> None:
         self._waiting.extend(waiting)
@@ -126,31 +142,63 @@ class _Rounds:
             parts = max(1, min(free, len(self._waiting) // _SMALLEST_PART))
             sending = self._next(-(-len(self._waiting) // parts))
             if not sending:
-                return
+                break
             # a context of its own: a round belongs to none of those whose items it sends
             task = asyncio.get_running_loop().create_task(self._send(sending), context=Context())
             self._under_way.add(task)
-            self._unanswered.add(task)
+            self._unanswered[task] = self._adds.clock.monotonic()
             task.add_done_callback(self._ended)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Be there when those who wait are to be told that their time is up, or need not wait any more."""
+        until = math.inf
+        if self._waiting:
+            until = min(one.give_up_at for one in self._waiting)
+            until = min(until, min(self._unanswered.values(), default=math.inf) + _PATIENCE_S)
+        if self._watching is not None:
+            if self._watched_until <= until < math.inf:
+                return
+            self._watching.cancel()
+            self._watching = None
+        if until < math.inf:
+            self._watched_until = until
+            self._watching = asyncio.get_running_loop().create_task(self._look_on(until), context=Context())
+            self._watching.add_done_callback(self._watched)
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        if self._watching is task:  # cancelled with its loop, which it must not keep alive
+            self._watching = None
+
+    async def _look_on(self, until: float) -> None:
+        clock = self._adds.clock
+        while (left := until - clock.monotonic()) > 0:
+            await clock.sleep(timedelta(seconds=left, microseconds=1))
+        now = clock.monotonic()
+        self._waiting = deque(
+            one for one in self._waiting if not one.outcome.done() and not _expired(one, now)
+        )
+        self._unanswered = {
+            task: since for task, since in self._unanswered.items() if since + _PATIENCE_S > now
+        }
+        self._watching = None
+        self._begin()
 
     def _next(self, most: int) -> list[_Waiting]:
-        """What goes together: so many at most, up to an RPC's limits, with one time-out, and no document twice."""
+        """What goes together: so many at most, up to an RPC's limits, with as much time, and no document twice."""
         taken: dict[str, _Waiting] = {}
         left: list[_Waiting] = []
         size = 0
-        now = self._adds.monotonic()
+        now = self._adds.clock.monotonic()
         most = min(most, MAX_WRITES)
-        together: timedelta | None = None  # the time-out of the first
+        until: float | None = None  # when the time of the first is up
         while self._waiting and len(taken) < most:
             one = self._waiting.popleft()
-            if one.outcome.done():  # given up
+            if one.outcome.done() or _expired(one, now):  # given up
                 continue
-            if one.give_up_at <= now:  # those before it have taken all its time, as in an outage
-                one.outcome.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
-                continue
-            if together is None:
-                together = one.timeout
-            if one.name in taken or one.timeout != together:
+            if until is None:
+                until = one.give_up_at
+            if one.name in taken or abs(one.give_up_at - until) > _ALIKE * (until - now):
                 left.append(one)
                 continue
             size += len(one.name) + len(one.item.value) + 1_024
@@ -170,7 +218,7 @@ class _Rounds:
                 by_name[name].outcome.set_result(outcome)
             # what is left of it, duplicates to look at and items to try again, need not keep others from being sent
             if task in self._unanswered:
-                self._unanswered.discard(task)
+                del self._unanswered[task]
                 # not before all who are told now have run: what they add next is to come along
                 asyncio.get_running_loop().call_soon(self._begin_soon, context=Context())
 
@@ -187,7 +235,15 @@ class _Rounds:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._unanswered.discard(task)
+        self._unanswered.pop(task, None)
         if not task.cancelled():
             task.exception()  # those who wait have been told
         self._begin_soon()
+
+
+def _expired(waiting: _Waiting, now: float) -> bool:
+    """Whether its time is up; then it is told so. Those under way have taken all of it, as in an outage."""
+    if waiting.give_up_at > now:
+        return False
+    waiting.outcome.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
+    return True
