@@ -108,8 +108,6 @@ class StateCodec(Generic[S]):
             )
         plain = _plain(state, typed=self._adapter is not None)
         for key in plain:
-            if not isinstance(key, str):
-                raise TypeError(f"the keys of a state must be str, not {type(key).__name__}: {key!r:.100}")
             if key.startswith(RESERVED_PREFIX):
                 raise ValueError(
                     f"the field {key!r} is eventbox's own: a state's may not begin with {RESERVED_PREFIX!r}"
@@ -177,9 +175,14 @@ def _plain(value: Any, *, typed: bool) -> Any:
 
 
 def _key(key: Any, *, typed: bool) -> Any:
-    if not typed or isinstance(key, str):
-        return key.value if isinstance(key, Enum) else key
-    return str(to_jsonable_python(key))
+    if typed and not isinstance(key, str):
+        return str(to_jsonable_python(key))
+    plain = key.value if isinstance(key, Enum) else key
+    if not isinstance(plain, str):
+        raise TypeError(
+            f"the keys of a state must be str, those of dicts in it too, not {type(key).__name__}: {key!r:.100}"
+        )
+    return plain
 
 
 def _mask(value: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -198,6 +198,7 @@ def test_what_is_no_class_or_no_recipient_is_refused(local_client: AsyncClient) 
     [
         ({"eventbox_eversion": 5}, ValueError, "eventbox's own"),
         ({7: 1}, TypeError, "keys of a state must be str"),
+        ({"a": [{7: 1}]}, TypeError, "keys of a state must be str.* not int: 7"),
         ([1], TypeError, "expected a state of type dict"),
         ({"x": object()}, TypeError, "object"),
     ],
