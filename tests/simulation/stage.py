@@ -61,7 +61,7 @@ class Stage:
         self.services: list[AbstractAsyncContextManager[Any]] = []
         """Entered before the trouble, left before the judgement."""
         self.processes: list[Process] = []
-        self.skew = rng.choice((0.0, 0.0, 2.0, 30.0))
+        self.skew = rng.choice((0.0, 2.0, 2.0, 30.0))
         self.deaths = 0
         self._clients: dict[Process, AsyncClient] = {}
         self.checks: Counter[str] = Counter()

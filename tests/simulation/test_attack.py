@@ -90,6 +90,32 @@ PROMISES = {
         "the number of units",
         "nothing lost",
     },
+    "store": {
+        "nothing stored is lost",
+        "stored if and only if it commits",
+        "marks are there",
+        "broadcasted when it was",
+        "received is for good",
+        "remembered for so long",
+        "listings are true",
+        "approved exactly once",
+        "told when it is approved",
+        "what is approved is not stored",
+        "the token rises",
+        "a lease lasts",
+        "listeners end with the lease",
+        "liveness",
+    },
+    "poison": {
+        "only what fails by itself is set aside",
+        "in quarantine or outstanding",
+        "what is put back is outstanding",
+        "an ID comes again",
+        "a duplicate adds nothing",
+        "effect exactly once",
+        "nothing lost",
+        "liveness",
+    },
 }
 """What has to be compared at least once in so many seeds of each workload; of one that is not here, anything."""
 

@@ -14,7 +14,7 @@ from tests.simulation.transfers import Transfers
 from tests.simulation.workload import Workload
 
 SHARES: dict[type[Workload], int] = {
-    Transfers: 10,
+    Transfers: 14,
     Ingestion: 3,
     Log: 5,
     Storing: 3,

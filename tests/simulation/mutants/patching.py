@@ -6,7 +6,7 @@ import __future__
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -63,12 +63,6 @@ def found_in(*modules: ModuleType) -> dict[str, Mutant]:
             if workloads is not None:
                 found[name.replace("_", " ")] = Mutant(name.replace("_", " "), value, workloads)
     return found
-
-
-def shown_in(workload: str, functions: Iterable[Callable[[], list[Change]]]) -> dict[str, Mutant]:
-    """Functions that are not marked, all of which are mutants that can show in one workload, by their names."""
-    names = {function.__name__.replace("_", " "): function for function in functions}
-    return {name: Mutant(name, function, (workload,)) for name, function in names.items()}
 
 
 def rewritten(owner: Any, name: str, old: str, new: str) -> Change:
