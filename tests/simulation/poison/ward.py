@@ -91,8 +91,7 @@ class Ward:
         if now is not None:
             sent.ways_out.add("replaced")
         elif self._is_outstanding(name, value):
-            self.requeued += 1
-            sent.alone = 0
+            self.requeued += 1  # an attempt from before may still be under way, and counts
         else:
             self._check("in quarantine or outstanding", "discarded" in sent.ways_out, f"{value} is neither")
 
