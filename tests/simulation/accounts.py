@@ -26,6 +26,7 @@ KINDS = (
     "note",
     "note",
     "read",
+    "read",
     "skip",
     "flaky",
     "noise",

@@ -64,7 +64,7 @@ class Weather:
             silent=rng.choice((0.0, 0.3)),
             death=some(0.06),
             storm=some(0.6),
-            outages=some(0.02),
+            outages=some(0.03),
             longest=rng.choice((1.0, 10.0, 40.0, 90.0)),
         )
 
@@ -198,7 +198,7 @@ class _Journey:
         else:
             kind = ""
         if network.down:
-            kind = "late" if rng.random() < 0.2 else "before"
+            kind = "late" if rng.random() < 0.4 else "before"
         if network.stormy and self._can_be_aborted() and rng.random() < weather.storm:
             kind = "aborted"
             self._forget_transaction()

@@ -182,7 +182,7 @@ async def _haunt(stage: Stage) -> None:
             stage.history.fault(victim.name, "starved", f"stands still for {seconds:.1f} s")
             victim.stand_still(seconds)
         if rng.random() < stage.weather.outages:
-            _break_down(stage, rng.choice((5.0, 30.0, 90.0)) * rng.random())
+            _break_down(stage, rng.choice((5.0, 30.0, 120.0)) * rng.random())
         stormy = rng.random() < 0.2
         for network in stage.networks:
             network.stormy = stormy

@@ -51,7 +51,8 @@ class States:
     def _look_at_token(self, write: Any) -> None:
         there = self._scene.stage.truth.fields(write.update.name.removeprefix(ROOT))
         mine = write.current_document.WhichOneof("condition_type") == "exists"
-        if mine and there and there["token"] == write.update.fields["token"]:
+        # `in` first: reading an absent key of a protobuf map creates it, and this is the stored document
+        if mine and there and "token" in there and there["token"] == write.update.fields["token"]:
             self.added_by_emits.add(write.update.name)
 
     def _look_at(self, path: str) -> None:

@@ -184,9 +184,7 @@ def a_drain_goes_on_from_a_state_that_was_not_committed() -> list[Change]:
 
 @mutant("transfers")
 def a_drain_goes_on_from_the_state_that_it_has_loaded() -> list[Change]:
-    return [
-        rewritten(Batch, "_commit", "after = kept[-1].transition_to if saves else state", "after = state")
-    ]
+    return [rewritten(DocumentProcessor, "_keep", "BatchScope.current().saved[id(self)]", "loaded.encoded")]
 
 
 @mutant("transfers")

@@ -142,16 +142,9 @@ def a_lost_commit_that_is_pending_is_taken_for_never() -> list[Change]:
 
 
 @mutant("transfers")
-def a_commit_that_is_resent_and_aborted_is_taken_for_never() -> list[Change]:
-    old = "isinstance(error, Aborted) and not transaction._server_id"
-    return [_find_out(old, "False")]
-
-
-@mutant("transfers")
 def reads_in_a_transaction_are_no_part_of_it() -> list[Change]:
-    old = 'request={**request, "new_transaction": self._options}'
-    return [rewritten(Transaction, "_read_first", old, "request=request")]
+    async def read(self: Any, rpc: Any, request: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        plain = {key: value for key, value in request.items() if key != "transaction"}
+        return aiter(await rpc(request=plain, **{**kwargs, "retry": None}))
 
-
-def _find_out(old: str, new: str) -> Change:
-    return rewritten(commit_module, "_find_out", old, new)
+    return [(Transaction, "_read", read)]
