@@ -1,7 +1,7 @@
 """Whether an event's time grows with what there is: `python -m benchmarks.scale [--json] [--quick]`.
 
 The emulator is pinned to one core, the client to the other. A batch of 10,000 events is one commit: with events of any
-size, for a tombstone holds no value; what bounds a batch is Firestore's 10 MiB a request, at some 38,000 events.
+size, for a tombstone holds no value; what bounds a batch is Firestore's 10 MiB a request, at some 33,000 events.
 """
 
 from __future__ import annotations

@@ -11,9 +11,13 @@ from click.testing import CliRunner
 from benchmarks import pricing
 from benchmarks.cost_rows import rows
 from benchmarks.daily_bill import Load, Prices, day
+from benchmarks.filling import INBOX
+from benchmarks.floor import Floor
 from benchmarks.process_batch import Count
-from benchmarks.service_limits import Limit, limits
+from benchmarks.service_limits import CONSUMED_EVENT_BYTES, Limit, limits
 from benchmarks.wire_cost import Wire
+from emulator.firestore import Emulator
+from eventbox import EventBox, NewEvent, Recipient
 from eventbox.tasks import Auth, Worker
 from tests.eventbox.tasks.world import TARGET, World
 
@@ -99,6 +103,14 @@ def test_a_recipient_with_more_than_a_batch_a_second_writes_its_state_for_each()
     busy = saves(Load(events_per_s=3_000, recipients=1))
     assert busy.used == pytest.approx(3)
     assert "max_events" in busy.remedy
+
+
+async def test_a_consumed_event_takes_as_much_of_a_commit_as_the_limit_says() -> None:
+    client = Emulator().client("a-project-123")
+    orders = Recipient(client.document("orders/1234567"), "order")
+    await EventBox(client).emit_many([NewEvent(b"v" * 5_000) for _ in range(100)], orders)
+    prepared = await Floor(client).prepare_batch(orders.ref._document_path, INBOX, 100)
+    assert len(prepared._commit) / 100 == pytest.approx(CONSUMED_EVENT_BYTES, rel=0.05)
 
 
 @pytest.mark.parametrize(
