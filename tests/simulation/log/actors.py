@@ -119,13 +119,13 @@ class Trimmer(LogActor):
     """Trims now and then, until it dies."""
 
     async def work(self) -> None:
-        pace = self.rng.choice((0.5, 5.0))
+        pace = self.rng.choice((0.2, 2.0))
         while True:
             await self.rest(pace)
             if self.scene.rules.respect_cursors and not self._all_have_begun():
                 continue  # who has no cursor counts for nothing
             try:
-                await self.trim(self.rng.choice((1, 2, 100_000)))
+                await self.trim(self.rng.choice((1, 100_000, 100_000)))
             except FAILURES as error:
                 self.note(f"failed to trim: {error!r:.150}")
 

@@ -35,7 +35,7 @@ class Log(Workload):
     def __init__(self, stage: Stage, rng: Random) -> None:
         super().__init__(stage, rng)
         rules = TrimRules(
-            rng.choice((0, 1, 1, 3)), timedelta(seconds=rng.choice((0, 1, 3, 20))), rng.random() < 0.5
+            rng.choice((0, 1, 1, 3)), timedelta(seconds=rng.choice((0, 1, 2, 20))), rng.random() < 0.5
         )
         self.truth = LogTruth(stage, LOG, rules)
         followers = [
