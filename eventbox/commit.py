@@ -103,7 +103,7 @@ async def _find_out(
 ) -> Any:
     """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
     outcome = Outcome.UNKNOWN if writes else Outcome.NEVER  # without a write nothing can have happened
-    at_its_end = False
+    too_late = False
     if writes and (transaction._staging.happens_once or transaction._server_id):
         backoff = Backoff(transaction._clock, transaction._rng, TIMEOUT)
         while await backoff.wait():
@@ -118,14 +118,13 @@ async def _find_out(
                 ):
                     continue
                 lost.add_note(f"sent again, it was refused: {error}")
-                # aborted, or gone: expired, or forgotten by an emulator that was begun anew
-                at_its_end = bool(transaction._server_id) and isinstance(error, Aborted | InvalidArgument)
+                too_late = _is_too_late(transaction, error)
                 break
         if resolve is not None:
             with suppress(GoogleAPICallError):  # the outage goes on: nobody knows
                 outcome = await resolve()
-        if outcome is Outcome.PENDING and at_its_end:
-            outcome = Outcome.NEVER  # such a transaction will not be carried out any more
+        if outcome is Outcome.PENDING and too_late:
+            outcome = Outcome.NEVER
     if outcome is Outcome.UNKNOWN and transaction._evidence:
         outcome = await _look_for(transaction, transaction._evidence)
     if outcome is Outcome.DONE:
@@ -139,6 +138,17 @@ async def _find_out(
         f"the answer to a commit of {len(writes)} writes was lost, and nothing tells whether it was carried out; look "
         "at the documents that it writes before you try again"
     ) from lost
+
+
+def _is_too_late(transaction: Transaction, error: GoogleAPICallError) -> bool:
+    """Whether a commit that was refused when it was sent again will not be carried out by its first try any more."""
+    if isinstance(error, Aborted | InvalidArgument):
+        # aborted, or gone: expired, or forgotten by an emulator that was begun anew
+        return bool(transaction._server_id)
+    # somebody else has written to a document of ours, and its update time never comes back; a document that must not
+    # exist is another matter (ALREADY_EXISTS): it may be deleted again
+    ours = bool(transaction._staging.expectations) and not transaction._staging.has_foreign_preconditions
+    return ours and isinstance(error, FailedPrecondition | NotFound)
 
 
 async def _look_for(transaction: Transaction, evidence: str) -> Outcome:

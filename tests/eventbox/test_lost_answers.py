@@ -235,6 +235,41 @@ async def test_an_application_that_only_touched_the_document_makes_it_contention
         await while_advancing(clock, lost)
 
 
+async def test_a_rival_that_left_the_events_but_saved_the_state_makes_it_contention(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
+) -> None:
+    await box.process_batch(to, Deciding(to, lambda *_: Mutation([Transition({"n": 1})])))
+    await box.emit(b"", to, id="x")
+    emulator.counts.reset()
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    decide = consume_all({"n": 2}, side_effect=counting(local_client))
+    lost = asyncio.create_task(box.process_batch(to, Deciding(to, decide)))
+    await sent(emulator, "Commit")
+    await box.process_batch(to, Deciding(to, lambda *_: Mutation([Transition({"n": 3})])))
+    with pytest.raises(ContentionError):
+        await while_advancing(clock, lost)
+    assert await effects(local_client) == 0
+    assert [event.id for event in await box.list_events(to)] == ["x"]
+
+
+async def test_where_the_state_was_absent_and_may_be_so_again_what_is_under_way_may_still_arrive(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
+) -> None:
+    await box.emit(b"", to, id="x")
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="late", latency=timedelta(minutes=5)))
+    decide = consume_all({"n": 2}, side_effect=counting(local_client))
+    lost = asyncio.create_task(box.process_batch(to, Deciding(to, decide)))
+    await sent(emulator, "Commit")
+    await to.ref.set({"n": 3})
+    with pytest.raises(UnknownOutcomeError):
+        await while_advancing(clock, lost)
+    await to.ref.delete()
+    clock.advance(timedelta(minutes=5))
+    await sent(emulator, "Commit", 4)
+    await while_advancing(clock, clock.sleep(timedelta(seconds=1)))
+    assert await effects(local_client) == 1
+
+
 async def test_an_outage_that_reaches_the_reads_is_an_unknown_outcome_too(
     box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
 ) -> None:
