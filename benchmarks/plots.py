@@ -61,7 +61,8 @@ def peers(rows: Sequence[dict[str, Any]]) -> Chart:
     names = _distinct(row["contender"] for row in rows)
 
     def of(contender: str, key: str) -> list[float | None]:
-        found = {row["recipients"]: row[key] for row in rows if row["contender"] == contender}
+        # nothing at all has no place on a logarithmic scale
+        found = {row["recipients"]: row[key] or None for row in rows if row["contender"] == contender}
         return [found.get(count) for count in counts]
 
     panels = [

@@ -31,6 +31,9 @@ async def test_a_batch_costs_what_the_table_says() -> None:
 def test_a_cost_that_differs_is_shown_and_makes_the_command_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     emit = replace(cost_rows.rows()[0], table=lambda n: Cost(1, 1, 0, 77))
     monkeypatch.setattr(cost, "rows", lambda: [emit])
+    (row,) = json.loads(CliRunner().invoke(cost.main, ["--json"]).stdout)
+    assert row["agrees"] is False
+    assert {"benchmark", "latency_ms", "events", "floor_ms", "ours_ms", "plain_ms"} <= set(row)
     done = CliRunner().invoke(cost.main, [])
     assert done.exit_code == 1
     assert "NO" in done.stdout

@@ -102,6 +102,13 @@ def test_each_plot_is_drawn_from_its_figures(results: Path, tmp_path: Path) -> N
         assert ET.parse(path).getroot().tag.endswith("svg")
 
 
+def test_a_contender_that_did_nothing_has_no_bar(tmp_path: Path) -> None:
+    none_done = {**FIGURES["peers"][1], "processed_per_s": 0.0, "all_done": False}
+    write_result("peers", [FIGURES["peers"][0], none_done], tmp_path)
+    (path,) = draw(tmp_path, tmp_path / "plots")
+    assert ET.parse(path).getroot().tag.endswith("svg")
+
+
 def test_a_plot_without_figures_is_left_out(tmp_path: Path) -> None:
     write_result("emit", FIGURES["emit"], tmp_path)
     assert [path.stem for path in draw(tmp_path, tmp_path / "plots")] == ["emit"]
