@@ -33,7 +33,7 @@ _PATIENCE_S = 1.0
 """Seconds for which a round without any answer keeps others from being sent: it hangs, or is being tried again."""
 
 _SMALLEST_PART = 16
-"""Items for which a round of their own is worth an RPC, where all that waits could go in one."""
+"""Callers for whom a round of their own is worth an RPC, where all that waits could go in one."""
 
 _ALIKE = 0.1
 """By how much of the time that its first item has left a round may be too long, or too short, for another."""
@@ -52,6 +52,7 @@ class _Waiting:
     since: float  # by the clock's monotonic time, as all times here
     give_up_at: float
     outcome: asyncio.Future[Outcome]
+    call: object  # the same for all items of one call
 
     def remaining(self, now: float) -> timedelta:
         """What it has left of its time."""
@@ -86,8 +87,9 @@ class SharedAdds:
             rounds = self._rounds[loop] = _Rounds(self)
         now = self.clock.monotonic()
         give_up_at = now + max(timeout.total_seconds(), _LEAST_S)
+        call = object()
         waiting = [
-            _Waiting(name, item, timeout, now, give_up_at, loop.create_future()) for name, item in named
+            _Waiting(name, item, timeout, now, give_up_at, loop.create_future(), call) for name, item in named
         ]
         rounds.add(waiting)
         try:
@@ -139,7 +141,8 @@ class _Rounds:
         self._called = False
         while self._waiting and (free := _IN_FLIGHT - len(self._unanswered)) > 0:
             # in parts where there is room for several: one is made while the server works on another
-            parts = max(1, min(free, len(self._waiting) // _SMALLEST_PART))
+            callers = len({one.call for one in self._waiting})
+            parts = max(1, min(free, callers // _SMALLEST_PART))
             sending = self._next(-(-len(self._waiting) // parts))
             if not sending:
                 break
