@@ -177,7 +177,7 @@ async def test_those_who_wait_behind_others_in_an_outage_wait_no_longer_than_the
     outage = emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", times=None))
     timeout = timedelta(seconds=10)
     # so large that a round takes nine of them
-    adding = [one.add([Item(f"{n}", bytes(900_000))], timeout=timeout) for n in range(60)]
+    adding = [one.add([Item(f"{n}", bytes(900_000))], timeout=timeout) for n in range(30)]
     results = await while_advancing(clock, asyncio.gather(*adding, return_exceptions=True))
     assert all(isinstance(result, AddError) for result in results)
     assert clock.monotonic() <= timeout.total_seconds() + 1e-3
