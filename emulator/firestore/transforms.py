@@ -71,12 +71,13 @@ def _increment(before: Any | None, operand: Any) -> Any:
 def _extreme(before: Any | None, operand: Any, *, greatest: bool) -> Any:
     if before is None or not is_number(before):
         return operand
-    if _is_nan(before) or _is_nan(operand):
-        return before if _is_nan(before) else operand
     old, new = sort_key(before), sort_key(operand)
-    if old == new:
-        return before  # of 3 and 3.0, the field keeps what it has
-    return operand if (new > old) is greatest else before
+    if _is_nan(before) or _is_nan(operand):
+        keeps = _is_nan(before)
+    else:
+        keeps = old == new or (new > old) is not greatest  # of 3 and 3.0, the field keeps what it has
+    # a copy: it is a result too, and what lies in the field may be changed by the next transform
+    return _copy(before) if keeps else operand
 
 
 def _append(before: Any | None, elements: Any) -> Any:
@@ -101,6 +102,12 @@ def _remove(before: Any | None, elements: Any) -> Any:
         kept = (element for element in before.array_value.values if sort_key(element) not in removed)
         result.array_value.values.extend(kept)
     return result
+
+
+def _copy(value: Any) -> Any:
+    copy = protos.Value()
+    copy.CopyFrom(value)
+    return copy
 
 
 def _numeric(value: Any) -> int | float:

@@ -173,6 +173,17 @@ def test_a_transform_has_its_documented_result(transform: Any, before: Any, afte
     assert outcome.transform_results == ((protos.Value(null_value=0) if result is None else value(result)),)
 
 
+@pytest.mark.parametrize(("kind", "operand"), [("maximum", 3), ("minimum", 9)])
+def test_each_transform_of_a_field_reports_what_it_made_of_it_and_not_what_came_after(
+    kind: str, operand: int
+) -> None:
+    write = update({}, [])
+    write.update_transforms.add(field_path="x", **{kind: value(operand)})
+    write.update_transforms.add(field_path="x", increment=value(1))
+    outcome = written(document({"x": 5}), write)
+    assert outcome.transform_results == (value(5), value(6))
+
+
 def test_a_transform_with_nan_gives_nan_and_the_servers_time_is_the_commits() -> None:
     write = update({}, [])
     write.update_transforms.add(field_path="n", maximum=value(math.nan))
