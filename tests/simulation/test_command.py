@@ -64,9 +64,14 @@ def test_a_story_without_a_seed_is_refused() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_ends_it_with_what_it_has_come_to() -> None:
-    command = [sys.executable, "-m", "tests.simulation", "--seeds", "100000", "--start", "0", "--jobs", "1"]
+    # a shell's background job ignores it, and hands that on: the command has to be as one of a terminal
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tests.simulation.__main__ import main; main()"
+    )
+    options = ["--seeds", "100000", "--start", "0", "--jobs", "1"]
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", program, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -75,7 +80,7 @@ def test_ctrl_c_ends_it_with_what_it_has_come_to() -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("seeds 0")  # it has begun
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "interrupted" in output
     assert "Traceback" not in output

@@ -21,6 +21,7 @@ QUICK = [
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("mutant", QUICK)
 def test_a_mistake_is_found(mutant: str) -> None:
     _, seed, violation = caught(mutant, range(100))
