@@ -12,7 +12,7 @@ from emulator.firestore.responses import write_result
 from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
-from emulator.firestore.versions import Version
+from emulator.firestore.versions import Version, deletion
 from emulator.firestore.writes import apply_write, check_transforms, target, transforms_of
 from emulator.status import Status
 
@@ -115,16 +115,19 @@ class Committer:
         return Committed(now_us, results)
 
     def _apply_each(self, database: str, writes: Sequence[Any]) -> list[bytes | Status] | None:
-        """As `commit_each`, all in one go where nobody holds or waits for anything; None where that cannot be."""
-        now_us = self._store.commit_time()
+        """As `commit_each`, all in one go where nobody holds or waits for anything; None where that cannot be.
+
+        They are commits of their own to whoever looks at their times: the next one's is later.
+        """
+        now_us = 0  # where there are no writes, nothing is committed
         changed: dict[str, Change] = {}
         names: list[str] = []
         outcomes: list[bytes | Status] = []
-        plain = write_result(now_us)
         for write in writes:
             try:
                 name = target(write, database)
                 names.append(name)
+                now_us = self._store.commit_time()
                 if transforms_of(write):
                     check_transforms([name], [write])
                 before = self._store.latest(name)
@@ -132,8 +135,12 @@ class Committer:
             except Status as status:
                 outcomes.append(status)
             else:
-                changed[name] = before, after
-                outcomes.append(_result(after, transformed, now_us, plain))
+                if after is not None:
+                    outcomes.append(write_result(after.time_us, transformed))
+                    changed[name] = before, after
+                else:
+                    outcomes.append(_DELETED)
+                    changed[name] = before, None if before is None else deletion(name, now_us)
         try:
             self._carry_out(changed, now_us)
         except Status:  # the journal has no room for all of them: perhaps it has for some
@@ -168,7 +175,9 @@ class Committer:
 
     def _expiries(self, changed: Mapping[str, Change]) -> list[tuple[str, int]]:
         """When the documents expire that a commit leaves, of those that do."""
-        after = (version for _, version in changed.values() if version is not None)
+        after = (
+            version for _, version in changed.values() if version is not None and version.data is not None
+        )
         expiries = ((version.name, self._ttl.expires_us(version.message)) for version in after)
         return [(name, expires_us) for name, expires_us in expiries if expires_us is not None]
 

@@ -88,7 +88,7 @@ class Journal:
         )
 
     def record(self, versions: Sequence[Version], time_us: int) -> None:
-        """Write a commit, whose versions have its time: all of it, or none.
+        """Write a commit: all of it, or none. No version is later than it, and they come in the order of their times.
 
         Raises:
             Status: RESOURCE_EXHAUSTED where there is no room, INTERNAL for other failures.
@@ -101,7 +101,7 @@ class Journal:
             with self._file.transaction():
                 self._database.executemany(_PUT, put)
                 self._database.executemany(_DELETE, [(one.name,) for one in versions if one.data is None])
-                if not put:
+                if not put or put[-1][3] < time_us:
                     self._database.execute(_SET_CLOCK, (time_us,))
         except sqlite3.Error as error:
             raise self._failed(error) from error

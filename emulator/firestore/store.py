@@ -21,7 +21,7 @@ from emulator.firestore.journal import Journal
 from emulator.firestore.names import collection_of
 from emulator.firestore.ordered_index import OrderedIndexes
 from emulator.firestore.query import Query
-from emulator.firestore.versions import Move, Version
+from emulator.firestore.versions import Move, Version, deletion
 
 Change = tuple[Version | None, Version | None]
 """A document before and after."""
@@ -144,11 +144,14 @@ class Store:
     def commit(self, changed: Mapping[str, Change], time_us: int) -> None:
         """Make documents what they are from this commit on: all of them, or none where the journal fails.
 
+        It may be several commits at once: then the versions, deletions among them, come with their times, in order,
+        and `time_us` is the last one's.
+
         Raises:
             Status: the journal cannot be written.
         """
         versions = [
-            Version(name, None, 0, time_us) if after is None else after
+            deletion(name, time_us) if after is None else after
             for name, (before, after) in changed.items()
             if before is not after
         ]
@@ -156,6 +159,7 @@ class Store:
             return
         if self._journal is not None:
             self._journal.record(versions, time_us)
+        self._log.extend(versions)
         changed_there = _by_collection(versions)
         for path, versions_there in changed_there.items():
             self._put(path, versions_there)
@@ -288,7 +292,6 @@ class Store:
 
     def _put(self, path: str, versions: Sequence[Version]) -> None:
         moves = self._collection(path).put(versions)
-        self._log.extend(versions)
         for previous, _ in moves:
             if previous is not None:
                 self._past_bytes += _VERSION_BYTES + len(previous.data or b"")

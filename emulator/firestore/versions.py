@@ -75,6 +75,11 @@ def new_version(name: str, body: bytes, created_us: int, time_us: int, message: 
     return Version(name, body + _encoded_times(created_us, time_us), created_us, time_us, message)
 
 
+def deletion(name: str, time_us: int) -> Version:
+    """The version of a document that a commit has deleted."""
+    return Version(name, None, 0, time_us)
+
+
 @lru_cache(maxsize=64)
 def _encoded_times(created_us: int, time_us: int) -> bytes:
     """A Document's create_time = 3, and update_time = 4."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from google.cloud.firestore import AsyncClient
 
 from dsset.wire import Wire
 from emulator.firestore import Emulator, protos
+from eventbox.testing import ManualClock
 from tests.emulator.firestore.data_folders import content, opened
 from tests.emulator.firestore.test_full_disk import file_size_limit
 
@@ -51,6 +53,42 @@ async def test_a_write_that_fails_leaves_the_others_alone(
     assert [len(one.get("x")) for one in await client.collection("a").get()] == [1, 2]
     assert await codes(client, writes[4]) == [0]
     assert [one.id for one in await client.collection("a").get()] == ["2"]
+
+
+async def test_each_write_is_a_commit_of_its_own_to_whoever_reads_the_past(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    gone = put(local_client, "a/x/c/0")
+    await codes(local_client, gone)
+    writes = [
+        put(local_client, "a/x/c/1"),
+        put(local_client, "b/x/c/2"),
+        protos.Write(delete=gone.update.name),
+        put(local_client, "b/x/c/3"),
+        put(local_client, "a/x/c/4"),
+    ]
+    response = await Wire.of(local_client).batch_write(writes)
+    times = [result.update_time.ToDatetime(UTC) for result in response.write_results if str(result)]
+    assert len(times) == 4
+    everything = local_client.collection_group("c")
+    found = [{one.id for one in await everything.get(read_time=time)} for time in times]
+    assert found == [{"0", "1"}, {"0", "1", "2"}, {"1", "2", "3"}, {"1", "2", "3", "4"}]
+    assert (emulator.counts.writes, emulator.counts.deletes) == (5, 1)
+
+
+async def test_beside_a_folder_a_deletion_that_came_last_is_earlier_than_all_that_follows(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    with opened(tmp_path, clock=clock) as emulator:
+        client = emulator.client()
+        gone = put(client, "a/1")
+        await codes(client, gone)
+        await codes(client, put(client, "a/2"), protos.Write(delete=gone.update.name))
+        seen = (await client.document("a/1").get()).read_time
+    with opened(tmp_path, clock=clock) as emulator:
+        result = await emulator.client().document("a/1").set({})
+        assert result.update_time > seen
 
 
 async def test_what_was_done_is_counted_and_what_failed_is_not(
