@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
 
 import click
@@ -68,7 +68,10 @@ def _simulate(seed: int, workload: str | None) -> Result:
         return Result.failed(seed, f"the simulation itself fails: {error!r}")
 
 
-def _results(seeds: range, workload: str | None, mutant: str | None, jobs: int) -> Iterator[list[Result]]:
+def _results(
+    seeds: range, workload: str | None, mutant: str | None, jobs: int
+) -> Generator[list[Result], None, None]:
+    """The results in the seeds' order; first none, once the processes are there."""
     chunks = (seeds[place : place + _CHUNK] for place in range(0, len(seeds), _CHUNK))
     # Ctrl-C reaches all processes of the terminal: this one alone deals with it
     with ProcessPoolExecutor(
@@ -76,6 +79,7 @@ def _results(seeds: range, workload: str | None, mutant: str | None, jobs: int) 
     ) as pool:
         try:
             under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
+            yield []  # before the progress bar has a thread: where they are forked, nobody may hold a lock
             while under_way:
                 yield under_way.pop(0).result()
                 under_way.extend(pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, 1))
@@ -149,9 +153,13 @@ def main(
     )
     try:
         click.echo(f"seeds {start} to {start + seeds - 1} (START={start}), {jobs} at once")
-        with Progress(*columns, console=console) as progress:
+        chosen = range(start, start + seeds)
+        with ExitStack() as stack:
+            simulated = stack.enter_context(closing(_results(chosen, workload, mutant, jobs)))
+            next(simulated)
+            progress = stack.enter_context(Progress(*columns, console=console))
             bar = progress.add_task("", total=seeds, broken=0)
-            for results in _results(range(start, start + seeds), workload, mutant, jobs):
+            for results in simulated:
                 for result in results:
                     tally.add(result)
                     if result.violations:

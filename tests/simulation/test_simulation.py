@@ -55,7 +55,7 @@ def test_promises_are_kept_in_more_histories(start: int) -> None:
 def test_the_same_seed_makes_the_same_history_in_any_interpreter() -> None:
     program = (
         "from tests.simulation.simulation import simulate\n"
-        f"print([simulate(seed, workload=name).digest for name in {sorted(NAMES)} for seed in (1, 2)])"
+        f"print([simulate(1, workload=name).digest for name in {sorted(NAMES)}])"
     )
     runs = [
         subprocess.Popen(
