@@ -94,6 +94,6 @@ def _caught() -> int:
     """A seed in which the mutant shows."""
     from tests.simulation.mutants.catching import caught
 
-    _, seed, _ = caught(MUTANT, range(20))
+    _, seed, _ = caught(MUTANT, range(100))
     assert seed is not None
     return seed
