@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from google.cloud.firestore import ArrayUnion, Increment
@@ -136,6 +137,10 @@ class Accounting:
                         shared = client.document("shared/count")
                         found = await shared.get(transaction=transaction)
                         count = found.get("n") if found.exists else 0
+                        # others have time to write what it has read
+                        await box.clock.sleep(
+                            timedelta(seconds=scene.rng.choice((0.0, 0.5)) * scene.rng.random())
+                        )
                         # a transaction does not see its own writes: those of the batch's other side effects
                         tally = transaction.tally = getattr(transaction, "tally", 0) + 1
                         transaction.set(shared, {"n": count + tally})

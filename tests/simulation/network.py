@@ -110,6 +110,17 @@ class Network:
         """What a process's clients speak to."""
         return _ProcessFront(self, process)
 
+    def break_down(self, seconds: float) -> None:
+        """Answer nothing for so long."""
+
+        def end() -> None:
+            self.down = False
+
+        if not self.down:
+            self.history.fault("network", "outage", f"is down for {seconds:.1f} s")
+            self.down = True
+            asyncio.get_running_loop().call_later(seconds, end, context=Context())
+
     def latency(self, process: Process) -> float:
         """How long something travels, to or from a process."""
         latency = self.rng.expovariate(1.0) * self.weather.latency * process.slowness
@@ -199,6 +210,8 @@ class _Journey:
             kind = ""
         if network.down:
             kind = "late" if rng.random() < 0.4 else "before"
+        elif kind == "late" and self._rpc == "Commit" and rng.random() < weather.outages * 10:
+            network.break_down(rng.uniform(30.0, 120.0))  # the commit is the first that it takes
         if network.stormy and self._can_be_aborted() and rng.random() < weather.storm:
             kind = "aborted"
             self._forget_transaction()

@@ -35,6 +35,23 @@ class Producer(Actor):
             except FAILURES as error:
                 self.note(f"failed: {error!r:.150}")
             await self.pause(self.rng.choice((0.02, 0.02, 0.5, 3.0)))
+        if self.scene.alone:
+            await self.hurry()
+
+    async def hurry(self) -> None:
+        """Send a few events to one recipient, once each, within a second or two: the last that anybody does."""
+        path = self.rng.choice(self.scene.recipients)
+        for _ in range(self.rng.randint(2, 4)):
+            event, emission = self._new(path)
+            emission.unknown += 1
+            to = recipient(self.box.client, path)
+            try:
+                receipt = await self.send(event.value, to, id=event.id, process_after=event.process_after)
+            except FAILURES as error:
+                self.note(f"failed to emit {event.id}: {error!r:.120}")
+            else:
+                self._told(path, receipt.id, emission, receipt.duplicate)
+            await self.pause(0.7)
 
     def _new(self, path: str, marker: str | None = None) -> tuple[NewEvent, Emission]:
         self.count += 1

@@ -182,23 +182,12 @@ async def _haunt(stage: Stage) -> None:
             stage.history.fault(victim.name, "starved", f"stands still for {seconds:.1f} s")
             victim.stand_still(seconds)
         if rng.random() < stage.weather.outages:
-            _break_down(stage, rng.choice((5.0, 30.0, 120.0)) * rng.random())
+            seconds = rng.choice((5.0, 30.0, 120.0)) * rng.random()
+            for network in stage.networks:
+                network.break_down(seconds)
         stormy = rng.random() < 0.2
         for network in stage.networks:
             network.stormy = stormy
-
-
-def _break_down(stage: Stage, seconds: float) -> None:
-    """Let no network get through for so long."""
-
-    def end() -> None:
-        for network in stage.networks:
-            network.down = False
-
-    stage.history.fault("network", "outage", f"is down for {seconds:.1f} s")
-    for network in stage.networks:
-        network.down = True
-    asyncio.get_running_loop().call_later(seconds, end)
 
 
 async def _bury(stage: Stage, loop: SimulatedLoop) -> None:
