@@ -173,7 +173,9 @@ async def test_a_deadline_holds_in_process(
     emulator.faults.add(Fault(rpc="Commit", latency=timedelta(hours=1)))
     with pytest.raises(exceptions.DeadlineExceeded):
         await while_advancing(clock, local_client.document("a/1").set({}, retry=None, timeout=2.0))
-    assert clock.monotonic() == 2
+    assert (
+        1 < clock.monotonic() <= 2
+    )  # google's client takes off what it has needed itself, by the real clock
 
 
 async def test_neither_side_sees_later_changes_of_the_others_messages(local_client: AsyncClient) -> None:

@@ -11,7 +11,10 @@ WITHIN = 500
 
 
 def caught(name: str, seeds: range = range(WITHIN)) -> tuple[str, int | None, str]:
-    """The mutant, the first of these seeds that catches it, and the promise broken; None where none does."""
+    """The mutant, the first of these seeds that catches it, and the promise broken; None where none does.
+
+    Where no history does of those that the seeds draw, all are tried with the workloads in which it can show.
+    """
     mutant = MUTANTS[name]
     with mutant.applied():
         for seed in seeds:
@@ -20,4 +23,9 @@ def caught(name: str, seeds: range = range(WITHIN)) -> tuple[str, int | None, st
             violations = simulate(seed).violations
             if violations:
                 return name, seed, violations[0]
+        for workload in mutant.workloads:  # those that get few of the seeds
+            for seed in seeds:
+                violations = simulate(seed, workload=workload).violations
+                if violations:
+                    return name, seed, f"--workload {workload}: {violations[0]}"
     return name, None, ""

@@ -131,17 +131,6 @@ def events_are_consumed_without_the_batchs_token() -> list[Change]:
 
 
 @mutant("transfers")
-def a_lost_commit_that_is_pending_is_taken_for_never() -> list[Change]:
-    original = Batch._was_committed
-
-    async def was_committed(*arguments: Any) -> Outcome:
-        outcome = await original(*arguments)
-        return Outcome.NEVER if outcome is Outcome.PENDING else outcome
-
-    return [(Batch, "_was_committed", was_committed)]
-
-
-@mutant("transfers")
 def reads_in_a_transaction_are_no_part_of_it() -> list[Change]:
     async def read(self: Any, rpc: Any, request: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         plain = {key: value for key, value in request.items() if key != "transaction"}
