@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import islice
 
 import click
@@ -78,7 +78,8 @@ def _results(
         jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     ) as pool:
         try:
-            under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
+            with _uninterrupted():
+                under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
             yield []  # before the progress bar has a thread: where they are forked, nobody may hold a lock
             while under_way:
                 yield under_way.pop(0).result()
@@ -88,6 +89,16 @@ def _results(
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a Ctrl-C wait for the end of the block: in what Python calls around a fork, it would be printed and lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _command(seed: int, workload: str | None, mutant: str | None) -> str:

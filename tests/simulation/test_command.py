@@ -70,17 +70,20 @@ def test_ctrl_c_ends_it_with_what_it_has_come_to() -> None:
         "from tests.simulation.__main__ import main; main()"
     )
     options = ["--seeds", "100000", "--start", "0", "--jobs", "1"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", program, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("seeds 0")  # it has begun
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=100)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("seeds 0")  # it has begun
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=100)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "interrupted" in output
     assert "Traceback" not in output
