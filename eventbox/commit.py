@@ -22,7 +22,7 @@ from grpc import StatusCode
 
 from dsset.documents import moment
 from dsset.retry import Backoff, retry_transient
-from dsset.wire import Wire
+from dsset.wire import UNARY_TIMEOUT, Wire
 from eventbox.errors import ContentionError, UnknownOutcomeError
 from eventbox.transaction import COMMITTING, Gathered, GatherFn, Transaction
 
@@ -85,6 +85,8 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
     except GoogleAPICallError as error:
         if error.grpc_status_code in LOST:
             response = await _find_out(transaction, writes, error, resolve)
+        elif await _came_twice(transaction, error, resolve):
+            response = None
         else:
             await transaction._end("aborted" if isinstance(error, Aborted) else "refused")
             raise await _refusal(transaction, error) from error
@@ -140,6 +142,21 @@ async def _find_out(
     ) from lost
 
 
+async def _came_twice(transaction: Transaction, error: Exception, resolve: Resolve | None) -> bool:
+    """Whether what was refused was the second of two: something on the way had sent the commit before.
+
+    A server transaction that its commit has ended is refused like one that has expired.
+    """
+    if not (transaction._server_id and isinstance(error, InvalidArgument)):
+        return False
+    with suppress(GoogleAPICallError):
+        if resolve is not None:
+            return await resolve() is Outcome.DONE
+        if transaction._evidence:
+            return await _is_there(transaction, transaction._evidence, UNARY_TIMEOUT)
+    return False
+
+
 def _is_too_late(transaction: Transaction, error: GoogleAPICallError) -> bool:
     """Whether a commit that was refused when it was sent again will not be carried out by its first try any more."""
     if isinstance(error, Aborted | InvalidArgument):
@@ -154,18 +171,21 @@ def _is_too_late(transaction: Transaction, error: GoogleAPICallError) -> bool:
 async def _look_for(transaction: Transaction, evidence: str) -> Outcome:
     """What the document tells that the commit alone can have made. Its absence tells nothing: it may be late."""
     backoff = Backoff(transaction._clock, transaction._rng, _EVIDENCE_TIMEOUT)
-    wire = Wire.of(transaction._client)
     while await backoff.wait():
-        try:
-            responses = await wire.batch_get(
-                [evidence], mask=_BARELY_ANYTHING, timeout=backoff.attempt_timeout
-            )
-        except GoogleAPICallError:
-            continue
-        if responses[evidence].WhichOneof("result") == "found":
-            transaction.commit_time = moment(responses[evidence].found.create_time)
-            return Outcome.DONE
+        with suppress(GoogleAPICallError):
+            if await _is_there(transaction, evidence, backoff.attempt_timeout):
+                return Outcome.DONE
     return Outcome.UNKNOWN
+
+
+async def _is_there(transaction: Transaction, evidence: str, timeout: float) -> bool:
+    """Whether the document is there; then the transaction was committed when it was made."""
+    wire = Wire.of(transaction._client)
+    responses = await wire.batch_get([evidence], mask=_BARELY_ANYTHING, timeout=timeout)
+    if responses[evidence].WhichOneof("result") != "found":
+        return False
+    transaction.commit_time = moment(responses[evidence].found.create_time)
+    return True
 
 
 async def _refusal(transaction: Transaction, error: Exception) -> Exception:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import InvalidArgument
 from google.cloud.firestore import AsyncClient
 
 from dsset import protos
@@ -127,3 +128,29 @@ async def test_a_document_that_the_commit_alone_can_make_tells_that_it_was_done(
     await while_advancing(clock, box.run_in_transaction(body))
     snapshot = await local_client.document("notes/random").get()
     assert seen == [snapshot.create_time]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_it_tells_so_of_a_commit_refused_since_it_came_twice(
+    box: EventBox, local_client: AsyncClient, emulator: Emulator, clock: ManualClock, when: Any
+) -> None:
+    seen: list[Any] = []
+    ref = local_client.document("notes/random")
+
+    async def handle(transaction: Transaction, items: list[Any]) -> None:
+        seen.append(transaction.commit_time)
+
+    async def body(transaction: Transaction) -> None:
+        await ref.get(transaction=transaction)
+        transaction.set(ref, {})
+        transaction._gather(handle, 1, evidence=ref._document_path)
+
+    emulator.faults.add(Fault(rpc="Commit", error="INVALID_ARGUMENT", when=when))
+    running = box.run_in_transaction(body)
+    if when == "before":
+        with pytest.raises(InvalidArgument):
+            await while_advancing(clock, running)
+        assert seen == []
+    else:
+        await while_advancing(clock, running)
+        assert seen == [(await ref.get()).create_time]

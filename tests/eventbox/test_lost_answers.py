@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import Aborted
+from google.api_core.exceptions import Aborted, InvalidArgument
 from google.cloud.firestore import AsyncClient, Increment
 
 from emulator.firestore import Emulator, Fault
@@ -205,6 +205,23 @@ async def test_a_server_transaction_that_was_aborted_after_all_or_is_gone_is_con
     with pytest.raises(ContentionError):
         await while_advancing(clock, box.process_batch(to, Deciding(to, decide)))
     assert await effects(local_client) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_commit_refused_since_it_came_twice_is_found_to_have_been_done(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient, when: Any
+) -> None:
+    await box.emit(b"", to, id="x")
+    # what is heard is the answer to the second: its transaction has ended, with the first or for its age
+    emulator.faults.add(Fault(rpc="Commit", error="INVALID_ARGUMENT", when=when))
+    decide = consume_all({"n": 1}, side_effect=counting(local_client, reads=True), post_process=done)
+    batch = box.process_batch(to, Deciding(to, decide))
+    if when == "after":
+        assert await while_advancing(clock, batch) == [done]
+    else:
+        with pytest.raises(InvalidArgument):
+            await while_advancing(clock, batch)
+    assert await effects(local_client) == (when == "after")
 
 
 async def test_an_application_that_overwrote_the_document_leaves_an_unknown_outcome(

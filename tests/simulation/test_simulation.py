@@ -23,6 +23,11 @@ FOUND = [
         "log",
         "a follower went on behind another's cursor after a lost answer: entries left out, or handled twice",
     ),
+    (
+        7000870,
+        "transfers",
+        "a commit came twice, and the refusal of the second, whose transaction had ended, was taken for that of both",
+    ),
 ]
 """Seeds that have found something, and what. A seed tells the same story until the simulation changes: what each has
 found has a test of its own beside what it was found in."""
