@@ -13,10 +13,7 @@ from eventbox.telemetry import Telemetry
 async def test_each_kind_of_telemetry_has_a_row_for_each_size() -> None:
     results = await measure(Emulator().client(), (1, 3), lambda _: 1)
     assert [(one.telemetry, one.events) for one in results] == [
-        ("no SDK", 1),
-        ("no exporters", 1),
-        ("no SDK", 3),
-        ("no exporters", 3),
+        (name, events) for events in (1, 3) for name in ("no SDK", "no exporters", "no readers")
     ]
     assert all(one.silent_cpu_ms > 0 for one in results)
 
@@ -29,11 +26,11 @@ async def test_a_run_that_is_to_be_quick_ends_in_time() -> None:
         started += 1
         return 1_000_000
 
-    assert len(await measure(Emulator().client(), (1, 2), turns, 0.0)) == 4
+    assert len(await measure(Emulator().client(), (1, 2), turns, 0.0)) == 6
     assert started == 2
 
 
-@pytest.mark.parametrize("name", ["silent", "no SDK", "no exporters"])
+@pytest.mark.parametrize("name", ["silent", "no SDK", "no exporters", "no readers"])
 async def test_each_box_consumes_all_events_of_its_batch(name: str) -> None:
     emulator = Emulator()
     client = emulator.client()
