@@ -120,7 +120,7 @@ class Dispatching:
                 await news.wait()
                 own.intersection_update(self._under_way)
         except asyncio.CancelledError:
-            await _cancel(own)
+            await _cancel(self._still_under_way(own))
             raise
         finally:
             del self._listeners[news]
@@ -133,8 +133,8 @@ class Dispatching:
         try:
             yield
         finally:
-            await _cancel({background})
-            await _cancel(own.intersection(self._under_way))
+            await _cancel([background])
+            await _cancel(self._still_under_way(own))
 
     def forget(self) -> None:
         """Deliver nothing any more that a fault has held up."""
@@ -169,6 +169,10 @@ class Dispatching:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    def _still_under_way(self, own: Running) -> list[asyncio.Task[Attempt]]:
+        """Those of one's own, in the order in which they were begun."""
+        return [task for task in self._under_way if task in own]
 
     # News ---------------------------------------------------------------------------------------------------
 
@@ -364,10 +368,11 @@ def _spare(task: StoredTask, mishap: Mishap) -> None:
     task.mishap = None if mishap.fault.error is None else Mishap(mishap.fault, timedelta(0))
 
 
-async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """End them, and raise what one of them has failed with."""
-    for task in tasks:
+    ended = list(tasks)
+    for task in ended:
         task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+    for outcome in await asyncio.gather(*ended, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome

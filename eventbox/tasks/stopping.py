@@ -27,7 +27,9 @@ class Stopping:
     def __init__(self, grace: timedelta) -> None:
         self._grace_s = grace.total_seconds()
         self._begun = False
-        self._running: set[tuple[asyncio.AbstractEventLoop, asyncio.Timeout]] = set()
+        self._running: dict[
+            tuple[asyncio.AbstractEventLoop, asyncio.Timeout], None
+        ] = {}  # in order of beginning
 
     @property
     def begun(self) -> bool:
@@ -51,13 +53,13 @@ class Stopping:
     def running(self, timeout: asyncio.Timeout) -> Iterator[None]:
         """Something that runs within this time-out, which comes sooner where the worker stops meanwhile."""
         entry = (asyncio.get_running_loop(), timeout)
-        self._running.add(entry)
+        self._running[entry] = None
         try:
             if self._begun:
                 self._shorten(*entry)
             yield
         finally:
-            self._running.discard(entry)
+            del self._running[entry]
 
     def _shorten(self, loop: asyncio.AbstractEventLoop, timeout: asyncio.Timeout) -> None:
         if (loop, timeout) not in self._running or timeout.expired():
