@@ -9,33 +9,25 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
 from google.cloud.firestore import ArrayUnion, AsyncClient, Increment
 
-from eventbox import DocumentProcessor, Event, Mutation, Processor, Recipient, Transaction, Transition
+from eventbox import Event, Mutation, Processor, Recipient, Transaction, Transition
 from eventbox.tasks import TaskQueue
+from tests.account import Account, AccountProcessor, PlainProcessor
 from tests.chaos.acts import Order
 from tests.chaos.journal import Journal
 
-OPENING = 1_000
 CHANGING = frozenset({"credit", "transfer", "read"})
 """What changes the state."""
 
 _COUNTERS = 5
 _SLACK = 0.01
 """Seconds by which a clock's two readings may differ."""
-
-
-@dataclass
-class Account:
-    """The state."""
-
-    balance: int = OPENING
-    applied: list[str] = field(default_factory=list)
 
 
 def recipient(client: AsyncClient, path: str) -> Recipient:
@@ -127,42 +119,6 @@ def _applied(state: Account, orders: Sequence[Order]) -> Account:
             amount = {"credit": order.amount, "transfer": -order.amount}.get(order.do, 0)
             state = replace(state, balance=state.balance + amount, applied=[*state.applied, order.id])
     return state
-
-
-class AccountProcessor(DocumentProcessor[Account]):
-    """Its state is the recipient's document."""
-
-    def __init__(self, to: Recipient, accounting: Accounting) -> None:
-        super().__init__(to, Account)
-        self._accounting = accounting
-
-    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
-        return self._accounting.mutation(events, state)
-
-
-class PlainProcessor:
-    """Does by hand what `DocumentProcessor` does, as users may."""
-
-    def __init__(self, to: Recipient, accounting: Accounting) -> None:
-        self._ref = to.ref
-        self._accounting = accounting
-
-    async def load_state(self) -> tuple[Account, int]:
-        snapshot = await self._ref.get()
-        if not snapshot.exists:
-            return Account(), 0
-        return Account(snapshot.get("balance"), snapshot.get("applied")), snapshot.get("eventbox_eversion")
-
-    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
-        return self._accounting.mutation(events, state)
-
-    async def fetch_eversion(self, transaction: Transaction) -> int:
-        snapshot = await self._ref.get(transaction=transaction)
-        return snapshot.get("eventbox_eversion") if snapshot.exists else 0
-
-    async def save_state(self, transaction: Transaction, state: Account, eversion: int) -> None:
-        fields = {"balance": state.balance, "applied": state.applied, "eventbox_eversion": eversion}
-        transaction.set(self._ref, fields)
 
 
 def processor(queue: TaskQueue, journal: Journal, to: Recipient) -> Processor[Account]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from eventbox.document_processor import EVERSION
-from tests.chaos.accounts import CHANGING, OPENING, counter_of, trace_id
+from tests.account import OPENING
+from tests.chaos.accounts import CHANGING, counter_of, trace_id
 from tests.chaos.case import Case
 from tests.chaos.evidence import Evidence
 from tests.chaos.log_judge import copies, one_order

@@ -13,7 +13,8 @@ from google.cloud.firestore import Increment
 
 from eventbox import EventboxError, Processor, Recipient
 from eventbox.tasks import Auth, Sweeper, TaskRequest, Worker
-from tests.chaos.accounts import Account, processor, recipient
+from tests.account import Account
+from tests.chaos.accounts import processor, recipient
 from tests.chaos.actor import Actor
 from tests.chaos.producing import TASK
 

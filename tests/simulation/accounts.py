@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from google.cloud.firestore import ArrayUnion, Increment
 
 from eventbox import Event, EventBox, Mutation, PrepareError, SkipTransition, Transition
 from eventbox.tasks import Task
-from tests.simulation.scene import OPENING, TASK, Enqueue, Scene, Send, recipient, trace_id
+from tests.account import Account
+from tests.simulation.scene import TASK, Enqueue, Scene, Send, recipient, trace_id
 
 KINDS = (
     "credit",
@@ -36,14 +37,6 @@ KINDS = (
 )
 CHANGING = frozenset({"credit", "transfer", "read", "skip", "flaky", "touch", "task"})
 """Kinds of events that change the state."""
-
-
-@dataclass
-class Account:
-    """The state."""
-
-    balance: int = OPENING
-    applied: list[str] = field(default_factory=list)
 
 
 class FlakyError(Exception):

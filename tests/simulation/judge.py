@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from dsset.documents import document_id
+from tests.account import OPENING
 from tests.simulation.accounts import CHANGING
-from tests.simulation.scene import OPENING, Scene, trace_id, trace_path
+from tests.simulation.scene import Scene, trace_id, trace_path
 from tests.simulation.truth import ROOT
 
 

@@ -6,27 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction
+from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient
 from eventbox.tasks import TaskQueue
-from tests.simulation.accounts import Account, Accounting
-from tests.simulation.scene import OPENING, Scene, recipient
+from tests.account import OPENING, Account, AccountProcessor, PlainProcessor
+from tests.simulation.accounts import Accounting
+from tests.simulation.scene import Scene, recipient
 
 KINDS = ("accounts", "books", "plain")
 """The collections of the recipients, each of which has a kind of processor."""
 
 LAST = "last of "
 """What the key of a book begins with that names its last event: another one with each event, and one at a time."""
-
-
-class AccountProcessor(DocumentProcessor[Account]):
-    """Its state is the recipient's document, as a dataclass."""
-
-    def __init__(self, to: Recipient, accounting: Accounting) -> None:
-        super().__init__(to, Account)
-        self._accounting = accounting
-
-    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
-        return self._accounting.mutation(events, state)
 
 
 class BookProcessor(DocumentProcessor[dict[str, Any]]):
@@ -54,31 +44,6 @@ class BookProcessor(DocumentProcessor[dict[str, Any]]):
             for one in decided.transitions
         ]
         return Mutation(transitions, decided.garbage)
-
-
-class PlainProcessor:
-    """Does by hand what `DocumentProcessor` does, as users may."""
-
-    def __init__(self, to: Recipient, accounting: Accounting) -> None:
-        self._ref = to.ref
-        self._accounting = accounting
-
-    async def load_state(self) -> tuple[Account, int]:
-        snapshot = await self._ref.get(retry=None)
-        if not snapshot.exists:
-            return Account(), 0
-        return Account(snapshot.get("balance"), snapshot.get("applied")), snapshot.get("eventbox_eversion")
-
-    async def prepare_mutation(self, events: Sequence[Event], state: Account) -> Mutation[Account]:
-        return self._accounting.mutation(events, state)
-
-    async def fetch_eversion(self, transaction: Transaction) -> int:
-        snapshot = await self._ref.get(transaction=transaction)
-        return snapshot.get("eventbox_eversion") if snapshot.exists else 0
-
-    async def save_state(self, transaction: Transaction, state: Account, eversion: int) -> None:
-        fields = {"balance": state.balance, "applied": state.applied, "eventbox_eversion": eversion}
-        transaction.set(self._ref, fields)
 
 
 def processor(

@@ -22,9 +22,6 @@ Enqueue = Callable[..., Awaitable[None]]
 TASK = "/marked"
 """The path of the tasks that transactions put on the queue."""
 
-OPENING = 1_000
-"""What each account begins with."""
-
 
 @dataclass
 class Scene:

@@ -10,22 +10,18 @@ from eventbox import EventBox, UnknownOutcomeError
 from eventbox.log import EventLog, EventPersistence, NewLogEntry
 from tests.simulation.accounts import FlakyError
 from tests.simulation.actors import FAILURES
+from tests.simulation.log.actors import LogActor
 from tests.simulation.log.ledger import Append
 from tests.simulation.log.scene import LogScene, key_of, note
 
 _STORED = (EventPersistence.PERSISTENT, EventPersistence.PERSISTENT, EventPersistence.TRIMABLE)
 
 
-class Appender:
+class Appender(LogActor):
     """One process that appends so many times, or until it dies."""
 
     def __init__(self, scene: LogScene, box: EventBox, log: EventLog, name: str) -> None:
-        self.scene = scene
-        self.ledger = scene.ledger
-        self.rng = scene.rng
-        self.box = box
-        self.log = log
-        self.name = name
+        super().__init__(scene, box, log, name)
         self.count = 0
 
     async def work(self, count: int) -> None:
@@ -38,7 +34,7 @@ class Appender:
                     (self.append, self.append, self.append_many, self.transact, self.transact, self.whisper)
                 )()
             except FAILURES as error:
-                self._note(f"failed to append: {error!r:.150}")
+                self.note(f"failed to append: {error!r:.150}")
             await self._pause(longest)
         await subscription.aclose()
         await listening
@@ -52,7 +48,7 @@ class Appender:
             try:
                 await self.log.append_many([self._entry(one, id)])
             except FAILURES as error:
-                self._note(f"failed to append {one.key}: {error!r:.120}")
+                self.note(f"failed to append {one.key}: {error!r:.120}")
             else:
                 self._accepted(one)
             await self._pause(self.rng.choice((0.01, 1.0, 10.0)))
@@ -88,7 +84,7 @@ class Appender:
         try:
             await self.box.run_in_transaction(body, attempts=self.rng.choice((1, 5)))
         except UnknownOutcomeError as error:
-            self._note(f"does not know what became of {marker}: {error!r:.100}")
+            self.note(f"does not know what became of {marker}: {error!r:.100}")
             return
         except FAILURES:
             self.ledger.refused.add(marker)
@@ -114,7 +110,7 @@ class Appender:
         return NewLogEntry("note", note(one.key, echo=one.echo), persistence=one.persistence, id=id)
 
     def _accepted(self, one: Append) -> None:
-        self._note(f"has appended {one.key}, {one.persistence.name}")
+        self.note(f"has appended {one.key}, {one.persistence.name}")
         if one.accepted is None:
             one.accepted = self.ledger.moment()
 
@@ -125,7 +121,7 @@ class Appender:
         truth, violate = self.scene.stage.truth, self.scene.stage.history.violate
         async for entry in subscription:
             key = key_of(entry)
-            self._note(f"hears {key}")
+            self.note(f"hears {key}")
             marker = self.ledger.appends[key].marker
             if marker is not None and truth.fields(f"markers/{marker}") is None:
                 violate(
@@ -152,9 +148,6 @@ class Appender:
 
     async def _pause(self, longest: float) -> None:
         await self.box.clock.sleep(timedelta(seconds=self.rng.uniform(0.0, longest)))
-
-    def _note(self, what: str) -> None:
-        self.scene.stage.history.add(self.name, what)
 
 
 def _accepted_at(one: Append) -> int:

@@ -13,8 +13,8 @@ from eventbox.drain import Drain
 from eventbox.staging import Staging
 from eventbox.state_codec import Encoded
 from eventbox.transaction import Transaction
+from tests.account import PlainProcessor
 from tests.simulation.mutants.patching import Change, mutant, rewritten
-from tests.simulation.processors import PlainProcessor
 
 
 def _writes(change: Callable[[Staging, list[Any]], list[Any]]) -> list[Change]:
