@@ -9,19 +9,22 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
 
 
 def free_port() -> int:
-    """A port that is free now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that the system gives to nobody while its application is down."""
+    rng = Random()  # not one that runs side by side share
+    while True:
+        port = rng.randrange(20_000, 32_000)  # below those that a system gives by itself
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(check: Callable[[], Awaitable[bool]], *, seconds: float = 60, what: str = "it") -> None:

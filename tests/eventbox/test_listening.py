@@ -16,6 +16,7 @@ from eventbox import Snapshot, listen
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 from tests.fronts import connect
+from tests.served_app import free_port
 
 
 def told(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -99,8 +100,8 @@ async def test_an_error_that_another_attempt_would_not_change_is_raised(
 
 
 async def test_a_server_that_goes_away_and_comes_back_with_other_data_is_followed() -> None:
-    async with EmulatorProcess() as first:
-        port = int(first.address.rpartition(":")[2])
+    port = free_port()  # of the ephemeral ones another would perhaps have it before the second
+    async with EmulatorProcess(port=port) as first:
         async with connect(first.address) as client:
             for n in range(3):
                 await client.document(f"a/{n}").set({"n": n})
