@@ -137,7 +137,9 @@ async def kill_in_turn(address: str, mode: str, rng: Random, *, kills: int = 5) 
     for worker in workers:
         await worker.start(address, mode)
     for _ in range(kills):
-        await one_of(*(worker.until("committed", worker.count("committed")) for worker in workers))
+        # or they have finished already, and say so next
+        further = [worker.until("committed", worker.count("committed")) for worker in workers]
+        await one_of(*further, *(worker.until("finished") for worker in workers))
         await asyncio.sleep(rng.uniform(0, 0.05))
         victim = max(workers, key=Worker.token) if rng.random() < 0.8 else rng.choice(workers)
         await victim.end()
