@@ -99,7 +99,8 @@ def check_collection_id(collection_id: str) -> None:
 def check_document_id(document_id: str) -> None:
     """INVALID_ARGUMENT unless it may be the ID of a document.
 
-    `__id7__` and the like are the numeric IDs that come from Datastore; all other IDs of that shape are reserved.
+    `__id7__` and the like are the numeric IDs that come from Datastore; all other IDs of that shape are reserved, but
+    for `____`, which production takes although the documented `__.*__` matches it.
     """
     if not document_id:
         raise _invalid("A document ID must not be empty.")
@@ -107,7 +108,7 @@ def check_document_id(document_id: str) -> None:
         raise _invalid(f'Resource id "{document_id}" is invalid because it contains "/".')
     if document_id in (".", ".."):
         raise _invalid(f'Resource id "{document_id}" is invalid because it is a single or a double dot.')
-    if RESERVED.fullmatch(document_id) and not _is_numeric(document_id):
+    if len(document_id) > 4 and RESERVED.fullmatch(document_id) and not _is_numeric(document_id):
         if document_id.startswith("__id"):
             raise _invalid(
                 "A long document ID string must be formatted like '__id{LONG}__', where LONG is a 64-bit "
@@ -121,6 +122,11 @@ def check_document_id(document_id: str) -> None:
 def database_of(name: str) -> str:
     """The database that a resource lies in."""
     return check_database("/".join(name.split("/", 4)[:4]))
+
+
+def is_root(parent: str) -> bool:
+    """Whether a parent that `check_parent` let through is its database's root, and no document."""
+    return parent.count("/") == 4
 
 
 def collection_of(name: str) -> str:

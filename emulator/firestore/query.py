@@ -11,7 +11,7 @@ from grpc import StatusCode
 from emulator.firestore import protos
 from emulator.firestore.field_paths import Path, get_field, parse_field_path, render_field_path, set_field
 from emulator.firestore.limits import check_operand
-from emulator.firestore.names import check_reference, database_of
+from emulator.firestore.names import check_reference, database_of, is_root
 from emulator.firestore.nearest import Nearest, compile_nearest
 from emulator.firestore.query_filters import NAME, Condition, compile_filter, field_key
 from emulator.firestore.query_rules import check_rules
@@ -143,7 +143,8 @@ def compile_query(parent: str, structured: Any, *, having: Iterable[Path] = (), 
     condition = compile_filter(structured.where, database_of(parent))
     if ruled:
         check_rules(parent, structured)
-    orders = _orders(structured.order_by, condition, having)
+    by_name = all_descendants and not (collection_id and is_root(parent))  # the only way to go through those
+    orders = _orders(structured.order_by, condition, having, by_name)
     limit = structured.limit.value if structured.HasField("limit") else None
     if limit is not None and limit < 0:
         raise _invalid("limit is negative")
@@ -164,7 +165,7 @@ def compile_query(parent: str, structured: Any, *, having: Iterable[Path] = (), 
     )
 
 
-def _orders(given: Any, condition: Condition, having: Iterable[Path]) -> tuple[Order, ...]:
+def _orders(given: Any, condition: Condition, having: Iterable[Path], by_name: bool) -> tuple[Order, ...]:
     orders = [
         Order(parse_field_path(order.field.field_path), order.direction == _DESCENDING) for order in given
     ]
@@ -177,9 +178,9 @@ def _orders(given: Any, condition: Condition, having: Iterable[Path]) -> tuple[O
     descending = orders[-1].descending if orders else False
     implicit = sorted(condition.inequality_fields - paths - {NAME})
     further = sorted(set(having) - paths - condition.inequality_fields)
-    if NAME in paths and further:
+    if further and (by_name or NAME in paths):
         raise _invalid(
-            f"This query requires an index that has fields [{', '.join(map(render_field_path, further))}] after "
+            f"This query requires an index with fields [{', '.join(map(render_field_path, further))}] after "
             "__name__ and Firestore does not currently support such an index. Please try the query again with "
             "additional ordering on those fields."
         )

@@ -62,7 +62,7 @@ class _Size:
 def check_rules(parent: str, structured: Any) -> None:
     """INVALID_ARGUMENT, with what production says, for a query that it does not run."""
     leaves = list(_leaves(structured.where))
-    _check_source(structured, leaves)
+    _check_source(parent, structured, leaves)
     _check_combinations(structured.where, leaves)
     _check_size(parent, structured, leaves)
     _check_orders(structured, leaves)
@@ -70,12 +70,16 @@ def check_rules(parent: str, structured: Any) -> None:
         _check_nearest(structured)
 
 
-def _check_source(structured: Any, leaves: list[_Leaf]) -> None:
+def _check_source(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
     sources = structured.from_
     if len(sources) > 1:
         raise _invalid("StructuredQuery.from cannot have more than one collection selector.")
     if sources and sources[0].collection_id:
         names.check_collection_id(sources[0].collection_id)
+        fields = {leaf.path for leaf in leaves} | {order.field.field_path for order in structured.order_by}
+        if sources[0].all_descendants and not names.is_root(parent) and fields - {DOCUMENT_ID}:
+            # no index has what lies below a document apart; all that can be done is to go through the names
+            raise _invalid("collection group queries are only allowed at the root parent")
         return
     for leaf in leaves:
         if leaf.path != DOCUMENT_ID:
@@ -120,7 +124,7 @@ def _check_size(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
             f"The query contains {len(fields)} distinct inequality fields: [{', '.join(sorted(fields))}]. A query may "
             f"not have more than {MAX_INEQUALITY_FIELDS} distinct inequality fields."
         )
-    ancestors = 0 if parent.endswith("/documents") and parent.count("/") == 4 else 1
+    ancestors = 0 if names.is_root(parent) else 1
     orders = len(structured.order_by)
     if size.filters + orders + ancestors > MAX_COMPONENTS:
         raise _invalid(
