@@ -109,9 +109,15 @@ class Staging:
 
     @property
     def unwritten_absences(self) -> list[str]:
-        """The documents that must not exist and that nothing writes: no write could say so."""
-        written = {target(write) for write in self._writes}
-        return [name for name, one in self._verified.items() if one.version is None and name not in written]
+        """The documents that must not exist, and of which no write says so: one that only verifies would make them.
+
+        They are those that nothing writes, and those whose first write demands that they are there.
+        """
+        absent = [name for name, one in self._verified.items() if one.version is None]
+        first: dict[str, Any] = {}
+        for write in self._writes if absent else ():
+            first.setdefault(target(write), write)
+        return [name for name in absent if name not in first or _demands_presence(first[name])]
 
     def drop(self, name: str) -> None:
         """Verify a document no longer: it was read in the transaction."""
@@ -143,17 +149,19 @@ class Staging:
 
         Pops come first: an event of the same ID that is emitted in the same transaction must meet the tombstone. A
         verified document costs no write of its own where one is written anyway: the first such write bears the
-        precondition. Otherwise a write that changes nothing does, since Firestore has no write that only verifies.
+        precondition. Otherwise a write that changes nothing does, since Firestore has no write that only verifies; but
+        never for a document that must not exist, which it would make.
         """
         pending = dict(self._verified)
         result: list[Any] = []
         for write in self._writes:
             expectation = pending.pop(target(write), None) if pending else None
             if expectation is not None:
-                if write.HasField("current_document"):
-                    result.append(_verification(expectation))
-                else:
+                if not write.HasField("current_document"):
                     write = _with_precondition(write, expectation)
+                elif expectation.version is not None:
+                    result.append(_verification(expectation))
+                # else it demands the absence itself: see `unwritten_absences`
             result.append(write)
         return [*self._pops, *(_verification(expectation) for expectation in pending.values()), *result]
 
@@ -176,6 +184,12 @@ def _verification(expectation: Expectation) -> Any:
         update_mask=protos.DocumentMask(),  # present and empty: no field is touched, and the update time stays
         current_document=expectation.precondition,
     )
+
+
+def _demands_presence(write: Any) -> bool:
+    """Whether the write's own precondition fails where there is no document."""
+    condition = write.current_document
+    return bool(condition.exists or condition.HasField("update_time"))
 
 
 def _with_precondition(write: Any, expectation: Expectation) -> Any:

@@ -352,3 +352,47 @@ async def test_a_processor_without_prepare_mutation_says_what_is_missing(
         await box.process_batch(to, Forgetful(to, dict))
     with pytest.raises(TypeError, match="object is no Processor: it lacks load_state"):
         await box.process_batch(to, object())  # type: ignore[arg-type]
+
+
+async def test_a_side_effect_may_create_the_recipients_own_document_where_there_is_none(
+    box: EventBox, to: Recipient, client: AsyncClient
+) -> None:
+    async def create(transaction: Transaction) -> None:
+        transaction.create(to.ref, {"made": True})
+
+    for event_id, state in [("a", {}), ("b", {"n": 1})]:
+        await emit(box, to, event_id)
+        await box.process_batch(to, Deciding(to, consume_all(state, side_effect=create)))
+        stored = await document(client, "orders/1")
+        assert stored is not None
+        assert (stored["made"], stored.get("n")) == (True, state.get("n"))
+        with pytest.raises(AlreadyExists):
+            await emit(box, to, event_id + event_id)
+            await box.process_batch(to, Deciding(to, consume_all(state, side_effect=create)))
+        await to.ref.delete()
+        await box.process_batch(to, Deciding(to, consume_all({})))
+    assert await outstanding(box, to) == set()
+
+
+@pytest.mark.parametrize("state", [{}, {"n": 1}])
+async def test_a_side_effect_that_updates_the_recipients_own_document_needs_there_to_be_one(
+    box: EventBox, to: Recipient, client: AsyncClient, state: Any
+) -> None:
+    await emit(box, to, "a")
+
+    async def update(transaction: Transaction) -> None:
+        transaction.update(to.ref, {"paid": True})
+
+    with pytest.raises(NotFound):
+        await box.process_batch(to, Deciding(to, consume_all(state, side_effect=update)))
+    assert await document(client, "orders/1") is None
+    assert await outstanding(box, to) == {"a"}
+
+    async def appears(transaction: Transaction) -> None:
+        transaction.update(to.ref, {"paid": True})
+        await to.ref.set({"rival": True})
+
+    with pytest.raises(ContentionError):
+        await box.process_batch(to, Deciding(to, consume_all(state, side_effect=appears)))
+    assert await document(client, "orders/1") == {"rival": True}
+    assert await outstanding(box, to) == {"a"}

@@ -184,3 +184,22 @@ def test_an_expectation_compares_existence_and_update_time(
             found=protos.Document(name=NAME, update_time=timestamp(found))
         )
     assert Expectation(NAME, timestamp(expected)).holds(response) is holds
+
+
+def test_an_absence_that_a_create_demands_as_well_needs_no_verification() -> None:
+    staging = Staging()
+    staging.verify(NAME, None)
+    staging.add(update(current_document=exists(False)))
+    staging.add(update())
+    assert staging.unwritten_absences == []
+    assert staging.writes() == [update(current_document=exists(False)), update()]
+
+
+@pytest.mark.parametrize("condition", [exists(True), at()])
+def test_an_absence_before_a_write_that_demands_a_document_is_left_to_a_read(condition: Any) -> None:
+    staging = Staging()
+    staging.verify(NAME, None)
+    staging.add(update(current_document=condition))
+    assert staging.unwritten_absences == [NAME]
+    staging.drop(NAME)
+    assert staging.writes() == [update(current_document=condition)]
