@@ -77,20 +77,12 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
         await transaction._end("committed")
         await _run_callbacks(transaction)
         return None
-    wire = Wire.of(transaction._client)
     writes = staging.writes()
     transaction._ended = COMMITTING  # what is written from now on would be lost
     try:
-        response = await wire.commit(writes, transaction=transaction._server_id)
-    except GoogleAPICallError as error:
-        if error.grpc_status_code in LOST:
-            response = await _find_out(transaction, writes, error, resolve)
-        elif await _came_twice(transaction, error, resolve):
-            response = None
-        else:
-            await transaction._end("aborted" if isinstance(error, Aborted) else "refused")
-            raise await _refusal(transaction, error) from error
-    except BaseException:  # cancelled: whatever becomes of the commit, its locks must not stay
+        response = await _send(transaction, writes, resolve)
+    except BaseException:
+        # cancelled, where it has not ended: whatever becomes of the commit, its locks must not stay
         await transaction._end("abandoned")
         raise
     if response is not None:
@@ -98,6 +90,19 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
     await transaction._end("committed")
     await _run_callbacks(transaction)
     return response
+
+
+async def _send(transaction: Transaction, writes: list[Any], resolve: Resolve | None) -> Any:
+    """Return (the response, or None) if the commit was carried out; raise if it was not, or nobody knows."""
+    try:
+        return await Wire.of(transaction._client).commit(writes, transaction=transaction._server_id)
+    except GoogleAPICallError as error:
+        if error.grpc_status_code in LOST:
+            return await _find_out(transaction, writes, error, resolve)
+        if await _came_twice(transaction, error, resolve):
+            return None
+        await transaction._end("aborted" if isinstance(error, Aborted) else "refused")
+        raise await _refusal(transaction, error) from error
 
 
 async def _find_out(

@@ -97,3 +97,26 @@ async def test_a_lost_answer_of_a_transaction_that_wrote_nothing_runs_it_again(
 
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after"))
     assert await while_advancing(clock, box.run_in_transaction(read)) is False
+
+
+async def test_whoever_is_cancelled_while_a_lost_commit_is_found_out_about_leaves_no_locks(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    box = EventBox(local_client, clock=clock, concurrency="pessimistic")
+    ref = local_client.document("cells/1")
+
+    async def body(transaction: Transaction) -> None:
+        await ref.get(transaction=transaction)
+        transaction.set(ref, {"n": 1})
+
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="before"))
+    finding_out = asyncio.create_task(box.run_in_transaction(body))
+    await sent(emulator, "Commit")
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert clock.next_wake is not None  # it waits before it sends the commit again
+    finding_out.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await finding_out
+    assert emulator.counts.rpcs["Rollback"] == 1
+    await ref.set({"n": 2}, retry=None, timeout=1.0)
