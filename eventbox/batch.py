@@ -113,7 +113,10 @@ class Batch(Generic[S]):
 
         async def load() -> tuple[Listing, tuple[S, int]]:
             if kept is None:
-                return await _both(self._list(bounds, without), self._processor.load_state())
+                loading = check_awaitable(
+                    self._processor.load_state(), f"{type(self._processor).__name__}.load_state"
+                )
+                return await _both(self._list(bounds, without), loading)
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
             listing = await (kept.listing or self._list(bounds, without))

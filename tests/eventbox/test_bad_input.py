@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator
 from eventbox import EmitError, Event, EventBox, NewEvent, PrepareError, Receipt, Recipient, Transaction
-from tests.eventbox.support import Recording
+from tests.eventbox.support import Deciding, Recording, consume_all
 
 
 @pytest.fixture
@@ -137,3 +138,22 @@ def test_errors_with_contents_pickle() -> None:
     assert (emit.recipient, emit.receipts, str(emit.errors[1])) == ("a/1", [Receipt("x", False)], "no")
     assert "1 of 2 events for a/1" in str(emit)
     assert "1 events were garbage" in str(PrepareError(garbage=[event]))
+
+
+async def test_a_load_state_that_is_not_asynchronous_is_told_so_and_leaves_nothing_behind(
+    box: EventBox, to: Recipient
+) -> None:
+    class Answering(Deciding):
+        def load_state(self) -> Any:
+            return {}, 0
+
+    class Failing(Deciding):
+        def load_state(self) -> Any:
+            raise LookupError("no state")
+
+    before = asyncio.all_tasks()
+    with pytest.raises(TypeError, match=r"Answering\.load_state must be asynchronous"):
+        await box.process_batch(to, Answering(to, consume_all({})))
+    with pytest.raises(LookupError, match="no state"):
+        await box.process_batch(to, Failing(to, consume_all({})))
+    assert asyncio.all_tasks() == before
