@@ -28,7 +28,10 @@ MAX_WRITES = 500
 """Writes in one BatchWrite: Firestore's limit."""
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Bytes in one BatchWrite: leaves room below the 10 MiB of a request."""
+"""Bytes of values in one BatchWrite, or of writes in a transaction."""
+
+MAX_REQUEST_BYTES = MAX_BYTES + MAX_WRITES * 2 * 1024
+"""Bytes of one BatchWrite with all that is around the values: leaves room below the 10 MiB of a request."""
 
 _GRAIN = timedelta(milliseconds=1)
 """Commit times only rise, so that of a pop may run ahead of the clock by a little: a delay is as long as that says."""
@@ -211,7 +214,7 @@ def _chunks(adding: list[Adding]) -> Iterator[list[Adding]]:
     size = 0
     for one in adding:
         write_bytes = len(one.name) + len(one.item.value) + 1_024  # the other fields and the framing
-        if chunk and (len(chunk) == MAX_WRITES or size + write_bytes > MAX_BYTES):
+        if chunk and (len(chunk) == MAX_WRITES or size + write_bytes > MAX_REQUEST_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(one)

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore_v1.async_client import AsyncClient
 
-from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, Tell, add_each
+from dsset.adding import MAX_REQUEST_BYTES, MAX_WRITES, Outcome, Tell, add_each
 from dsset.clock import Clock
 from dsset.items import Item
 from dsset.wire import Wire
@@ -205,7 +205,7 @@ class _Rounds:
                 left.append(one)
                 continue
             size += len(one.name) + len(one.item.value) + 1_024
-            if taken and size > MAX_BYTES:
+            if taken and size > MAX_REQUEST_BYTES:
                 left.append(one)
                 break
             taken[one.name] = one

@@ -186,3 +186,13 @@ async def test_a_batch_that_fails_its_version_check_writes_nothing(
     cost = await meter(lose())
     assert cost.writes_and_deletes == 0
     assert emulator.counts.rpcs["Rollback"] == 1
+
+
+@pytest.mark.parametrize(("n", "size"), [(500, 16_777), (64, 131_072), (8, 1_000_000)])
+@pytest.mark.parametrize("share_emits", [False, True])
+async def test_emit_many_of_8_mib(
+    local_client: AsyncClient, clock: ManualClock, to: Recipient, meter: Meter, n: int, size: int, share_emits: bool,
+) -> None:  # fmt: skip
+    box = EventBox(local_client, clock=clock, share_emits=share_emits)
+    events = [NewEvent(bytes(size)) for _ in range(n)]
+    assert await meter(box.emit_many(events, to)) == Cost(1, 1, 0, n)
