@@ -133,7 +133,11 @@ class Committer:
         try:
             return await self._replace(ingestor, place, new)
         except SupersededError as error:
-            now = await self._read(ingestor)
+            try:
+                now = await self._read(ingestor)
+            except GoogleAPICallError as unread:
+                self._places.pop(ingestor, None)
+                raise self._not_answered(ingestor) from unread
             if now.commit == new.commit:  # ours, and claimed since
                 return True
             if (
@@ -147,9 +151,13 @@ class Committer:
             self._places.pop(ingestor, None)
             if not is_transient(error):
                 raise
-            raise UnknownOutcomeError(
-                f"a commit of {ingestor!r} was not answered; look at its latest block before you go on"
-            ) from error
+            raise self._not_answered(ingestor) from error
+
+    @staticmethod
+    def _not_answered(ingestor: str) -> UnknownOutcomeError:
+        return UnknownOutcomeError(
+            f"a commit of {ingestor!r} was not answered; look at its latest block before you go on"
+        )
 
     async def _read(self, ingestor: str) -> _Place:
         place = _place(await self._document(ingestor).read(_TIMEOUT))

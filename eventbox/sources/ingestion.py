@@ -189,7 +189,12 @@ class _Leading:
 
     async def _commit(self, results: Sequence[Result], token: int) -> None:
         name, block = self._ingestor.name, results[-1].block
-        await self._committer.commit(name, results[0].parent, block, token=token)
+        try:
+            await self._committer.commit(name, results[0].parent, block, token=token)
+        except Exception as error:
+            if is_transient(error):  # an outage, while it looked who else has committed
+                raise UnknownOutcomeError(f"a commit of {name!r} was not answered") from error
+            raise
         self.progressed = True
         position = self._ingestor.pointer_metric(block)
         self._metrics.committed(len(results), position)

@@ -22,11 +22,19 @@ HEARTBEAT = timedelta(seconds=5)
 class Running:
     """A run on a manual clock, which moves on whenever nothing else can go on."""
 
-    def __init__(self, client: AsyncClient, clock: ManualClock, ingestor: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        clock: ManualClock,
+        ingestor: Any,
+        *,
+        lease: timedelta | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.clock = clock
         self.written = Written()
         self.committer = Committer(client, clock=clock)
-        self.lock = DistributedLock(client, "numbers", heartbeat=HEARTBEAT, clock=clock)
+        self.lock = DistributedLock(client, "numbers", heartbeat=HEARTBEAT, lease=lease, clock=clock)
         self.task = asyncio.create_task(
             run(self.lock, self.committer, self.written.writer, ingestor, clock=clock, **kwargs)
         )

@@ -194,6 +194,17 @@ async def test_where_nobody_can_tell_it_says_so(
     await holder.commit("a", b"3", b"4", token=2)
 
 
+async def test_where_it_cannot_be_looked_up_it_says_so(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    _, task, holder = await claimed_meanwhile(emulator, local_client, clock, "after")
+    emulator.faults.add(Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=None))
+    with pytest.raises(UnknownOutcomeError, match="not answered"):
+        await while_advancing(clock, task)
+    emulator.faults.clear()
+    assert await holder.latest("a") == b"2"
+
+
 async def test_a_refusal_of_firestores_own_is_raised(emulator: Emulator, local_client: AsyncClient) -> None:
     committer = Committer(local_client)
     emulator.faults.add(Fault(rpc="Commit", error="PERMISSION_DENIED"))

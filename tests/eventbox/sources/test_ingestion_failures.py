@@ -141,6 +141,27 @@ async def test_it_takes_the_lock_again_after_an_invalid_commit(
     assert "starting over" in caplog.text
 
 
+async def test_an_outage_while_it_looks_who_has_committed_is_waited_out(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    gate = asyncio.Event()
+
+    async def process(n: int) -> None:
+        if n == 4:
+            await gate.wait()
+
+    lease = timedelta(minutes=10)  # longer than what is tried
+    async with running(local_client, clock, Numbers(10, process), lease=lease) as one:
+        await one.committed(3)
+        token = one.lock.token
+        await Committer(local_client).commit("numbers", pointer(3), pointer(7), token=token)
+        emulator.faults.add(
+            Fault(rpc="BatchGetDocuments", error="UNAVAILABLE", times=25, path="eventbox_commits/*")
+        )
+        gate.set()
+        await one.committed(10)
+
+
 async def test_a_chain_with_a_gap_is_committed_up_to_it(
     local_client: AsyncClient, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
