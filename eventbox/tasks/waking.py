@@ -27,6 +27,9 @@ LATE_AFTER = timedelta(seconds=60)
 EARLY_BY = timedelta(seconds=1)
 """A wake-up that comes so long before its second was run by hand: more than the server's time is known to lag by."""
 
+FARTHEST = timedelta(days=31)
+"""Nobody has made a wake-up that is so far ahead: Cloud Tasks takes none beyond 30 days, and keeps none for longer."""
+
 _PATIENCE = 0.25
 _BEGIN_BATCHES_UNTIL = 0.67
 _LET_GO_AT = 0.9
@@ -99,6 +102,11 @@ class _WakeUpRun:
 
     async def answer(self) -> Answer:
         lateness = self._now() - self._wakeup.at
+        if -lateness > FARTHEST:
+            # it could not be kept, so it would be tried again for ever
+            return self._answer(
+                Outcome.DROPPED, f"no wake-up can be for {self._wakeup.at:%Y-%m-%d %H:%M:%S}Z"
+            )
         if -lateness > LATE_AFTER:
             # somebody had it run by hand: what is due by now is done now, and what is due then needs a wake-up then
             kept = await self._keep()

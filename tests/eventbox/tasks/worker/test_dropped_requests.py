@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -62,6 +63,20 @@ async def test_dropped_where_it_cannot_be_decoded(
     answered = await call(house.worker.app, WAKE, [body[:3], body[3:]])
 
     assert (answered.status, answered.outcome) == (200, "dropped")
+    expect(house, caplog, "dropped", logging.ERROR)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=32), timedelta(days=365_000)])
+async def test_dropped_where_no_wake_up_can_be_so_far_ahead(
+    house: House, caplog: pytest.LogCaptureFixture, ahead: timedelta
+) -> None:
+    second = int((house.clock.now() + ahead).timestamp())
+
+    answered = await call(house.worker.app, WAKE, WakeUp(house.order().ref._document_path, second).encode())
+
+    assert (answered.status, answered.outcome) == (200, "dropped")
+    assert not house.runs
+    assert not await house.tasks()
     expect(house, caplog, "dropped", logging.ERROR)
 
 
