@@ -25,11 +25,12 @@ _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
 class Target:
-    """Where the tasks of a queue go, and on whose behalf."""
+    """Where the tasks of a queue go, and on whose behalf; `audience` is what their tokens are made out for."""
 
-    def __init__(self, url: str, service_account: str | None) -> None:
+    def __init__(self, url: str, service_account: str | None, *, audience: str) -> None:
         self.url = url
         self.service_account = service_account
+        self.audience = audience
 
     def task(self, task: Task) -> Any:
         """The Task of a user's task, without its name.
@@ -59,7 +60,7 @@ class Target:
     def _post(self, path: str, body: bytes, headers: Mapping[str, str], deadline: timedelta) -> Any:
         token = None
         if self.service_account is not None:
-            token = _OidcToken(service_account_email=self.service_account, audience=self.url)
+            token = _OidcToken(service_account_email=self.service_account, audience=self.audience)
         request = _HttpRequest(
             url=self.url + path, http_method=_POST, headers=headers, body=body, oidc_token=token
         )

@@ -105,7 +105,7 @@ class TaskQueue:
         self._clock = box._clock
         self._rng = box._rng
         self._queue = queue
-        self._target = Target(_check_target(target), service_account)
+        self._target = Target(_check_target(target), service_account, audience=target)
         self._dispatch_deadline = check_deadline(dispatch_deadline, "dispatch_deadline")
         self._telemetry = TasksTelemetry(
             queue, self._clock, meter_provider or meters, tracer_provider or tracers
@@ -206,7 +206,7 @@ class TaskQueue:
             await self._remind(Reminder.of_wake_up(name, eta, self._rng, self._fresh_until(eta)), timeout)
             return
         second = second_after(await self._heard(name, timeout), eta)
-        await self._wake(WakeUp(name, _outside_of_run(second)), timeout)
+        await self._placing.wake(WakeUp(name, _outside_of_run(second)), timeout)
 
     async def wake(
         self,
@@ -227,7 +227,7 @@ class TaskQueue:
         """
         check_moment(not_before, "not_before")
         second = second_after(await self._heard(recipient, timeout), not_before)
-        await self._wake(WakeUp(recipient, _outside_of_run(second), fresh, idle), timeout)
+        await self._placing.wake(WakeUp(recipient, _outside_of_run(second), fresh, idle), timeout)
 
     async def send(
         self,
@@ -318,10 +318,13 @@ class TaskQueue:
         heard = self._box._server_time.lower_bound()
         if heard is None:
             wire = Wire.of(self._box.client)
-            responses = await retry_transient(
-                lambda seconds: wire.batch_get([name], mask=_BARELY_ANYTHING, timeout=seconds),
-                Backoff(self._clock, self._rng, timeout),
-            )
+            try:
+                responses = await retry_transient(
+                    lambda seconds: wire.batch_get([name], mask=_BARELY_ANYTHING, timeout=seconds),
+                    Backoff(self._clock, self._rng, timeout),
+                )
+            except GoogleAPICallError as error:
+                raise self._not_put(f"wake-up of {name.partition('/documents/')[2]}", error) from error
             heard = moment(responses[name].read_time)
         return heard
 
@@ -342,9 +345,10 @@ class TaskQueue:
                 Backoff(self._clock, self._rng, timeout),
             )
         except GoogleAPICallError as error:
-            raise EnqueueError(
-                self._queue, reminder.name or reminder.id, str(error), transient=is_transient(error)
-            ) from error
+            raise self._not_put(reminder.name or reminder.id, error) from error
+
+    def _not_put(self, name: str, error: GoogleAPICallError) -> EnqueueError:
+        return EnqueueError(self._queue, name, str(error), transient=is_transient(error))
 
     def _remind_in(self, transaction: AsyncTransaction, reminder: Reminder) -> None:
         transaction._add_write_pbs([wrap_write(self._shelf.write(reminder))])
@@ -363,9 +367,6 @@ class TaskQueue:
 
     async def _after_commit(self, transaction: Transaction, reminders: list[Reminder]) -> None:
         await self._placing.place(reminders, transaction.commit_time, now=self._now())
-
-    async def _wake(self, wake_up: WakeUp, timeout: timedelta) -> None:
-        await self._placing.wake(wake_up, timeout)
 
 
 def _outside_of_run(second: int) -> int:

@@ -74,6 +74,20 @@ async def test_a_target_with_a_path_and_a_slash_at_its_end(world: World, process
     assert [task.http_request.url for task in await queued(world)] == ["https://worker.test/base/x"]
 
 
+async def test_the_audience_is_the_target_as_it_is_given(world: World, process: Process) -> None:
+    # who verifies the tokens is given the same
+    for target in ("https://worker.test", "https://worker.test/"):
+        queue = TaskQueue(
+            world.tasks.client(), QUEUE, target=target, service_account=ACCOUNT, box=process.box
+        )
+        await queue.enqueue(Task("/x", name=f"t{len(target)}"))
+        await queue.notify(process.order(str(len(target))))
+        tasks = await queued(world)
+        assert {task.http_request.oidc_token.audience for task in tasks} == {target}
+        for task in tasks:
+            await world.tasks.client().delete_task(name=task.name)
+
+
 async def test_a_past_eta_is_at_once(world: World, process: Process) -> None:
     await process.queue.enqueue(Task("/x", eta=world.clock.now().replace(year=1)))
     await process.queue.enqueue(Task("/x", eta=world.clock.now() - DAY))

@@ -143,6 +143,18 @@ async def test_the_first_notify_of_a_process_asks_the_server_for_its_time(world:
     assert world.service.consumed == {"x": 1}
 
 
+@pytest.mark.parametrize(("code", "transient"), [("UNAVAILABLE", True), ("PERMISSION_DENIED", False)])
+async def test_where_the_server_does_not_tell_its_time_a_notify_is_an_enqueue_error(
+    world: World, code: str, transient: bool
+) -> None:
+    process = world.process()
+    world.firestore.faults.add(FirestoreFault(rpc="BatchGetDocuments", error=code, times=None))
+    with pytest.raises(EnqueueError, match=r"orders/1.* fault injected") as caught:
+        await while_advancing(world.clock, process.queue.notify(process.order()))
+    assert caught.value.transient == transient
+    assert not world.tasks.counts.rpcs
+
+
 async def test_a_thousand_wake_ups_in_one_second_for_one_recipient_are_one_task_and_one_run(
     world: World,
 ) -> None:
