@@ -331,7 +331,7 @@ async def test_a_drain_by_an_application_that_is_being_called_is_refused_and_not
 
     worker.before_answer = drain
     await client.create_task(parent=queue, task=http())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await tasks.drain() == 1
     assert len(refused) == 1
     assert "drain() was called by an application" in refused[0]
@@ -385,7 +385,7 @@ async def test_what_was_under_way_in_a_loop_that_was_closed_is_due_again(
     with monkeypatch.context() as patched:
         # one that is really closed would leave its coroutines to the garbage collector, in some later test
         patched.setattr(loop, "is_closed", lambda: True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await tasks.drain() == 2  # the one that was lost has ended too
     assert len(worker.requests) == 2
     await asyncio.to_thread(loop.run_until_complete, end(draining))

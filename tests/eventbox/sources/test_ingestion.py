@@ -131,7 +131,7 @@ async def test_cancelling_it_at_any_moment_leaves_no_task_and_lets_go_of_the_loc
     assert feed.at_once == 0
     assert one.task.cancelled()
     lock = DistributedLock(local_client, "numbers", heartbeat=HEARTBEAT, clock=clock)
-    await asyncio.wait_for(lock.lock(), 5)
+    await asyncio.wait_for(lock.lock(), 60)
     await lock.unlock()
 
 
