@@ -15,7 +15,7 @@ from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.box import EventBox
 from eventbox.document_processor import DocumentProcessor
-from eventbox.errors import ContentionError
+from eventbox.errors import ContentionError, UnknownOutcomeError
 from eventbox.events import Event
 from eventbox.processor import Mutation, SideEffectFn, Transition
 from eventbox.recipient import Recipient
@@ -90,8 +90,8 @@ class QuorumVotes:
 
         Raises:
             TypeError, ValueError: a bad argument; nothing was sent.
-            ContentionError: others voted on it at the same time, for a minute. The vote is there and counts with the
-                next one.
+            ContentionError, UnknownOutcomeError: others voted on it at the same time, or answers were lost, for a
+                minute. The vote is there and counts with the next one.
             EmitError: the vote could not be written; vote again.
             Whatever `on_approved` raised.
 
@@ -113,7 +113,7 @@ class QuorumVotes:
                 if processor.counted or looked:
                     return processor.approved
                 looked = True
-            except ContentionError:
+            except (ContentionError, UnknownOutcomeError):  # the tally tells, whatever became of it
                 if not await backoff.wait():
                     raise
 

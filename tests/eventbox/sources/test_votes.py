@@ -173,3 +173,18 @@ async def test_bad_arguments_are_refused_before_anything_is_sent(
         await votes.vote("a", b"x")  # type: ignore[arg-type]
     assert not emulator.counts.rpcs
     assert await votes.vote("a", EVENT) is True
+
+
+async def test_a_vote_whose_commit_nobody_can_tell_of_is_counted_all_the_same(
+    emulator: Emulator, local_client: AsyncClient, clock: ManualClock
+) -> None:
+    votes = approving(local_client, 2, clock=clock)
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(milliseconds=10)))
+    first = asyncio.create_task(votes.vote("a", EVENT))
+    await sent(emulator, "Commit")
+    # the second loads no tally, since there is none yet, and lists its own vote alone, since the other is counted
+    emulator.faults.add(Fault(rpc="RunQuery", latency=timedelta(milliseconds=30)))
+    emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE"))
+    second = asyncio.create_task(votes.vote("b", EVENT))
+    assert await while_advancing(clock, asyncio.gather(first, second)) == [False, True]
+    assert await approvals(local_client) == 1
