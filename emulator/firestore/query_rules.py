@@ -60,7 +60,7 @@ class _Size:
 
 
 def check_rules(parent: str, structured: Any) -> None:
-    """INVALID_ARGUMENT, with what production says, for a query that it does not run."""
+    """A Status, with what production says, for a query that it does not run."""
     leaves = list(_leaves(structured.where))
     _check_source(parent, structured, leaves)
     _check_combinations(structured.where, leaves)
@@ -76,10 +76,8 @@ def _check_source(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
         raise _invalid("StructuredQuery.from cannot have more than one collection selector.")
     if sources and sources[0].collection_id:
         names.check_collection_id(sources[0].collection_id)
-        fields = {leaf.path for leaf in leaves} | {order.field.field_path for order in structured.order_by}
-        if sources[0].all_descendants and not names.is_root(parent) and fields - {DOCUMENT_ID}:
-            # no index has what lies below a document apart; all that can be done is to go through the names
-            raise _invalid("collection group queries are only allowed at the root parent")
+        if sources[0].all_descendants and not names.is_root(parent):
+            _check_group_below(structured, leaves)
         return
     for leaf in leaves:
         if leaf.path != DOCUMENT_ID:
@@ -88,6 +86,20 @@ def _check_source(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
         descending = order.direction == protos.StructuredQuery.Direction.DESCENDING
         if order.field.field_path != DOCUMENT_ID or descending:
             raise _invalid("kind is required for all orders except __key__ ascending")
+
+
+def _check_group_below(structured: Any, leaves: list[_Leaf]) -> None:
+    """A collection group below a document: no index has it apart, there are just the names to go through."""
+    if any(path != DOCUMENT_ID for path in _ordered(structured)) or any(
+        leaf.path != DOCUMENT_ID for leaf in leaves
+    ):
+        raise _invalid("collection group queries are only allowed at the root parent")
+    if any(order.direction == protos.StructuredQuery.Direction.DESCENDING for order in structured.order_by):
+        raise Status(
+            StatusCode.FAILED_PRECONDITION,
+            "The query requires an index. There is none of a collection group below a document: its names are "
+            "sorted ascending only.",
+        )
 
 
 def _check_combinations(where: Any, leaves: list[_Leaf]) -> None:
@@ -135,7 +147,7 @@ def _check_size(parent: str, structured: Any, leaves: list[_Leaf]) -> None:
 
 
 def _check_orders(structured: Any, leaves: list[_Leaf]) -> None:
-    ordered = [order.field.field_path for order in structured.order_by]
+    ordered = _ordered(structured)
     if DOCUMENT_ID in ordered:
         # names are unique: nothing behind them could order anything
         implied = _inequality_fields(leaves) - set(ordered)
@@ -200,6 +212,10 @@ def _has_or(where: Any) -> bool:
         return False
     parts = where.composite_filter.filters
     return (where.composite_filter.op == _Or and len(parts) > 1) or any(map(_has_or, parts))
+
+
+def _ordered(structured: Any) -> list[str]:
+    return [order.field.field_path for order in structured.order_by]
 
 
 def _inequality_fields(leaves: list[_Leaf]) -> set[str]:

@@ -196,6 +196,8 @@ ORDERS = [
     refuses("group-below-filter", "but nothing else", query(("n", "==", 1), group=True), "collection group queries are only allowed at the root parent", parent="d/4"),
     refuses("group-below-null", "no null either", query(("n", "is null"), group=True), "collection group queries are only allowed at the root parent", parent="d/4"),
     refuses("group-below-order", "nor ordered by", query(None, "n", group=True), "collection group queries are only allowed at the root parent", parent="d/4"),
+    Row("group-below-descending", "not even by name, falling", [run(query(None, f"-{NAME}", group=True), "d/4")],
+        Fails("FAILED_PRECONDITION", "The query requires an index.")),
     finds("group-filter", "with filters", query(("n", ">", 1), group=True), ["2", "5"], TREE),
     finds("kindless", "without a collection ID: everything right below", query(of=""), ["1", "4"], TREE),
     finds("kindless-group", "and everything at all", query(of="", group=True), ["1", "2", "3", "4", "5"], TREE),
