@@ -143,10 +143,10 @@ class Storing(Workload):
 
             async def body(transaction: Transaction) -> None:
                 await store.store(data, kind, transaction=transaction)
+                self._settle(event_id)  # at once: nobody may hear what becomes of the commit
                 transaction.set(box.client.document(f"markers/{marker}"), {})
 
             await box.run_in_transaction(body)
-            self._settle(event_id)
             return
         event_id, kept = keeping.event(data, kind)
         if rng.random() < 0.1:  # about one that nobody has stored yet, perhaps
