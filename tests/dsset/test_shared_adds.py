@@ -57,13 +57,18 @@ async def test_those_who_add_again_once_they_are_answered_go_together_again(
     assert emulator.counts.rpcs == {"BatchWrite": 5 * 2}
 
 
-async def test_many_items_of_one_call_take_one_rpc_as_they_do_alone(
-    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+@pytest.mark.parametrize(("count", "rpcs"), [(500, 1), (501, 2)])
+async def test_many_items_of_one_call_take_as_few_rpcs_as_they_do_alone(
+    local_client: AsyncClient,
+    emulator: Emulator,
+    clock: ManualClock,
+    shared: SharedAdds,
+    count: int,
+    rpcs: int,
 ) -> None:
-    assert (
-        await a_set(local_client, clock, shared).add(Item(str(n), b"x") for n in range(500)) == [True] * 500
-    )
-    assert emulator.counts.rpcs == {"BatchWrite": 1}
+    items = [Item(str(n), b"x") for n in range(count)]
+    assert await a_set(local_client, clock, shared).add(items) == [True] * count
+    assert emulator.counts.rpcs == {"BatchWrite": rpcs}
 
 
 async def test_one_alone_is_sent_at_once(

@@ -286,32 +286,6 @@ async def test_a_lost_race_is_contention_even_where_the_side_effect_has_precondi
     assert await document(client, "log/there") == {}
 
 
-async def test_any_processor_may_keep_its_state_where_it_wants(
-    box: EventBox, to: Recipient, client: AsyncClient
-) -> None:
-    for n in (1, 2):
-        await emit(box, to, str(n))
-        await box.process_batch(
-            to,
-            InTransaction(
-                to, lambda events, state: Mutation([Transition(state + len(events), events=events)])
-            ),
-        )
-        assert await document(client, "orders/1/states/state") == {"n": n, "eversion": n}
-    assert await outstanding(box, to) == set()
-
-
-async def test_a_state_object_that_is_the_loaded_one_is_not_saved(
-    box: EventBox, to: Recipient, client: AsyncClient
-) -> None:
-    await emit(box, to, "a")
-    await box.process_batch(
-        to, InTransaction(to, lambda events, state: Mutation([Transition(state, events=events)]))
-    )
-    assert await outstanding(box, to) == set()
-    assert await document(client, "orders/1/states/state") is None
-
-
 async def test_a_mutation_that_is_none_is_an_error_and_nothing_is_lost(box: EventBox, to: Recipient) -> None:
     await emit(box, to, "a")
     with pytest.raises(TypeError, match=r"Deciding\.prepare_mutation must return a Mutation"):
