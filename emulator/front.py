@@ -91,9 +91,11 @@ class Front:
             if pause is not None:
                 return Rest(self._do_after(pause, start, deadline), _nothing)
             return self._driver.first_step(start(), deadline)
-        return self._begin_amiss(rpc, mishap, start, deadline)
+        return self._begin_amiss(rpc, request, mishap, start, deadline)
 
-    def _begin_amiss(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T | Rest[T]:
+    def _begin_amiss(
+        self, rpc: str, request: Any, mishap: Mishap, start: Start[T], deadline: int | None
+    ) -> T | Rest[T]:
         match mishap.when:
             case "late":
                 self._leave(self._do_late(start, mishap))
@@ -103,9 +105,9 @@ class Front:
             case "cut":
                 start = partial(_cut, start, mishap)
         if mishap.latency:
-            return Rest(self._do_slowly(mishap, start, deadline), _nothing)
+            return Rest(self._do_slowly(request, mishap, start, deadline), _nothing)
         if mishap.fails_before:
-            raise mishap.status
+            raise self._refusal(request, mishap)
         outcome = self._driver.first_step(start(), deadline)
         if not mishap.fails_after:
             return outcome
@@ -118,11 +120,11 @@ class Front:
         self._driver.check(deadline)
         return await self._driver.drive(start(), deadline)
 
-    async def _do_slowly(self, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
+    async def _do_slowly(self, request: Any, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
         await self._clock.sleep(self._driver.cut(mishap.latency, deadline))
         self._driver.check(deadline)
         if mishap.fails_before:
-            raise mishap.status
+            raise self._refusal(request, mishap)
         result = await self._driver.drive(start(), deadline)
         if mishap.fails_after:
             raise mishap.status
@@ -181,9 +183,11 @@ class Front:
                 self._driver.pause_in_thread(self._driver.cut(pause, deadline))
                 self._driver.check(deadline)
             return self._driver.drive_in_thread(start(), deadline)
-        return self._call_amiss_in_thread(rpc, mishap, start, deadline)
+        return self._call_amiss_in_thread(rpc, request, mishap, start, deadline)
 
-    def _call_amiss_in_thread(self, rpc: str, mishap: Mishap, start: Start[T], deadline: int | None) -> T:
+    def _call_amiss_in_thread(
+        self, rpc: str, request: Any, mishap: Mishap, start: Start[T], deadline: int | None
+    ) -> T:
         match mishap.when:
             case "late":
                 self._leave_to_thread(self._do_late_in_thread, start, mishap)
@@ -199,7 +203,7 @@ class Front:
             self._driver.pause_in_thread(self._driver.cut(mishap.latency, deadline))
             self._driver.check(deadline)
         if mishap.fails_before:
-            raise mishap.status
+            raise self._refusal(request, mishap)
         result = self._driver.drive_in_thread(start(), deadline)
         if mishap.fails_after:
             raise mishap.status
@@ -230,7 +234,14 @@ class Front:
     def _leave_to_thread(work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
-    # Counting, and deadlines ------------------------------------------------------------------------------
+    # Refusing, counting, and deadlines ------------------------------------------------------------------------------
+
+    def _refusal(self, request: Any, mishap: Mishap) -> Status:
+        """The error of an RPC that fails without anything done; what it means to the service becomes true."""
+        status = mishap.status
+        with self.service.lock:
+            self.service.refused(request, status.code)
+        return status
 
     def _deadline(self, rpc: str, timeout: float | None) -> int | None:
         """Count an RPC, and reckon when it has to be done, in microseconds of the clock: sums of floats drift."""

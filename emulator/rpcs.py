@@ -59,6 +59,9 @@ class RpcService(Protocol):
     def pause_before(self, rpc: str, request: Any) -> timedelta | None:
         """How long an RPC has to be held up before it is begun; None: not at all."""
 
+    def refused(self, request: Any, code: StatusCode) -> None:
+        """Take note that somebody has ordered this error for a request, which is not carried out."""
+
     async def unary(self, rpc: str, request: Any) -> Any:
         """The response of an RPC that has one; a Status where it fails."""
 

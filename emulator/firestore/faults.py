@@ -20,7 +20,8 @@ class Fault:
 
     Args:
         rpc: the RPC's short name, such as "Commit", or "*" for any.
-        error: the name of the status code that the caller gets; None where the RPC is only slow.
+        error: the name of the status code that the caller gets; None where the RPC is only slow. An ABORTED before
+            anything is done ends the transaction that the request is part of, as in production.
         when: "before": nothing is done. "after": it is done, and its answer lost. "late": the caller gets the error
             now, and it is done once the latency has passed. "twice": it is done, the caller gets the answer, and
             once the latency has passed it is done again, as a request that the network has doubled; it counts

@@ -148,6 +148,11 @@ class Service:
             return None
         return until_server_time(request, self._clock.now())
 
+    def refused(self, request: Any, code: StatusCode) -> None:
+        """An ABORTED ends the transaction, as in production: whoever begins anew must not wait for its locks."""
+        if code is StatusCode.ABORTED:
+            self._transactions.abort(getattr(request, "transaction", b""))
+
     async def unary(self, rpc: str, request: Any) -> Any:
         """The response of an RPC that has one; a Status where it fails."""
         self.tick()

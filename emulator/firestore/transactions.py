@@ -124,6 +124,12 @@ class TransactionManager:
         elif transaction is not None or transaction_id not in self._ages:
             raise Status(StatusCode.INVALID_ARGUMENT, _GONE)
 
+    def abort(self, transaction_id: bytes) -> None:
+        """Let a transaction lose, if it is there."""
+        transaction = self._active.get(transaction_id)
+        if transaction is not None:
+            self._locks.abort(transaction.owner)
+
     def finish(self, transaction: Transaction) -> None:
         """End a transaction: let go of its locks."""
         self._active.pop(transaction.id, None)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from grpc import StatusCode
+
 from emulator.bidi_stream import BidiStream
 from emulator.rpcs import Rpcs
 from emulator.tasks import limits, names, protos
@@ -104,6 +106,9 @@ class Service:
     def pause_before(self, rpc: str, request: Any) -> timedelta | None:
         """None: an RPC is begun when it comes."""
         return None
+
+    def refused(self, request: Any, code: StatusCode) -> None:
+        """Nothing changes."""
 
     async def unary(self, rpc: str, request: Any) -> Any:
         """The response of an RPC; a Status where it fails."""

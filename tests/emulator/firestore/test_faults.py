@@ -104,6 +104,38 @@ async def test_each_rpc_waits_for_a_latency_of_its_own(clock: ManualClock) -> No
     assert await waits() == first
 
 
+# Aborted --------------------------------------------------------------------------------------------------
+
+
+async def assert_free(client: AsyncClient) -> None:
+    """Nobody holds a lock on a/1."""
+    async with asyncio.timeout(10):
+        await client.document("a/1").set({"n": 1})
+
+
+@pytest.mark.parametrize("latency", [timedelta(0), timedelta(seconds=1)])
+async def test_a_transaction_that_is_told_that_it_was_aborted_holds_no_locks(
+    emulator: Emulator, either_client: AsyncClient, clock: ManualClock, latency: timedelta
+) -> None:
+    transaction = either_client.transaction()
+    await transaction._begin()
+    await either_client.document("a/1").get(transaction=transaction)
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED", latency=latency))
+    with pytest.raises(exceptions.Aborted):
+        await while_advancing(clock, transaction._commit())
+    await assert_free(either_client)
+
+
+async def test_nor_does_one_of_the_synchronous_client(emulator: Emulator, sync: Client) -> None:
+    transaction = sync.transaction()
+    transaction._begin()
+    sync.document("a/1").get(transaction=transaction)
+    emulator.faults.add(Fault(rpc="Commit", error="ABORTED"))
+    with pytest.raises(exceptions.Aborted):
+        transaction._commit()
+    await assert_free(emulator.client())
+
+
 # Twice ----------------------------------------------------------------------------------------------------
 
 
