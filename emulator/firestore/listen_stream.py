@@ -150,7 +150,7 @@ class ListenStream(BidiStream):
             case "resume_token" if added.resume_token:
                 token = _TOKEN.fullmatch(added.resume_token)
                 if token is None:
-                    raise _invalid("Invalid resume token.")
+                    raise _invalid("bad resume token")
                 # of another life of the emulator's nothing is known here
                 same = token["life"].decode() == self._store.life
                 known_us = int(token["known"]) if same else _LONG_AGO
