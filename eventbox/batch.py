@@ -351,7 +351,8 @@ class Batch(Generic[S]):
                 if transition.side_effect is not None:
                     try:
                         with self._suspecting(listing, left):
-                            await transition.side_effect(transaction)
+                            source = f"the side effect of transition {position} that {self._source} returned"
+                            await check_awaitable(transition.side_effect(transaction), source)
                     except SkipTransition as skip:
                         if self._offered.changed_in_place():
                             raise ValueError(

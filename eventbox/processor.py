@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from eventbox.awaited import check_awaitable
 from eventbox.events import Event
 from eventbox.transaction import Transaction
 
@@ -86,6 +87,6 @@ def chain(*side_effects: SideEffectFn | None) -> SideEffectFn | None:
 
     async def run_all(transaction: Transaction) -> None:
         for side_effect in present:
-            await side_effect(transaction)
+            await check_awaitable(side_effect(transaction), "a side effect given to chain")
 
     return run_all

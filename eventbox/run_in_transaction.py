@@ -11,6 +11,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 
 from dsset.clock import Clock
 from dsset.retry import Backoff
+from eventbox.awaited import check_awaitable
 from eventbox.commit import commit
 from eventbox.errors import ContentionError
 from eventbox.transaction import Concurrency, Transaction
@@ -50,7 +51,7 @@ async def run_in_transaction(
 
 async def _attempt(fn: Callable[[Transaction], Awaitable[T]], transaction: Transaction) -> T:
     try:
-        result = await fn(transaction)
+        result = await check_awaitable(fn(transaction), "what is given to run_in_transaction")
         if transaction._aborted is not None:
             raise transaction._aborted
     except BaseException as error:

@@ -11,7 +11,17 @@ import pytest
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator
-from eventbox import EmitError, Event, EventBox, NewEvent, PrepareError, Receipt, Recipient, Transaction
+from eventbox import (
+    EmitError,
+    Event,
+    EventBox,
+    NewEvent,
+    PrepareError,
+    Receipt,
+    Recipient,
+    Transaction,
+    chain,
+)
 from tests.eventbox.support import Deciding, Recording, consume_all
 
 
@@ -157,3 +167,27 @@ async def test_a_load_state_that_is_not_asynchronous_is_told_so_and_leaves_nothi
     with pytest.raises(LookupError, match="no state"):
         await box.process_batch(to, Failing(to, consume_all({})))
     assert asyncio.all_tasks() == before
+
+
+async def test_a_side_effect_that_is_not_asynchronous_is_told_so(
+    box: EventBox, to: Recipient, emulator: Emulator
+) -> None:
+    def in_haste(transaction: Transaction) -> Any:
+        transaction.set(to.ref.parent.document("2"), {})
+
+    async def fine(transaction: Transaction) -> None: ...
+
+    await box.emit(b"", to)
+    for side_effect in (in_haste, chain(fine, in_haste)):
+        with pytest.raises(TypeError, match=r"side effect.* must be asynchronous .*returned None"):
+            await box.process_batch(to, Deciding(to, consume_all({}, side_effect=side_effect)))
+    assert emulator.counts.rpcs["Commit"] == 0
+
+
+async def test_a_body_of_a_transaction_that_is_not_asynchronous_is_told_so(
+    box: EventBox, to: Recipient, emulator: Emulator
+) -> None:
+    body: Any = lambda transaction: transaction.set(to.ref, {})  # noqa: E731
+    with pytest.raises(TypeError, match=r"run_in_transaction must be asynchronous .*returned None"):
+        await box.run_in_transaction(body)
+    assert not emulator.counts.rpcs
