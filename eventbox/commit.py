@@ -99,9 +99,12 @@ async def _send(transaction: Transaction, writes: list[Any], resolve: Resolve | 
     except GoogleAPICallError as error:
         if error.grpc_status_code in LOST:
             return await _find_out(transaction, writes, error, resolve)
-        if await _came_twice(transaction, error, resolve):
+        outcome = await _ask_about_ended(transaction, error, resolve)
+        if outcome is Outcome.DONE:
             return None
         await transaction._end("aborted" if isinstance(error, Aborted) else "refused")
+        if outcome is Outcome.NEVER:
+            raise ContentionError(f"another writer was faster: {error}") from error
         raise await _refusal(transaction, error) from error
 
 
@@ -147,19 +150,22 @@ async def _find_out(
     ) from lost
 
 
-async def _came_twice(transaction: Transaction, error: Exception, resolve: Resolve | None) -> bool:
-    """Whether what was refused was the second of two: something on the way had sent the commit before.
+async def _ask_about_ended(
+    transaction: Transaction, error: Exception, resolve: Resolve | None
+) -> Outcome | None:
+    """What became of a commit that was refused since its server transaction has ended; None of any other.
 
-    A server transaction that its commit has ended is refused like one that has expired.
+    It was done where this was the second of two, since something on the way had sent it before: that is refused like
+    one whose transaction has expired. Where that expired, somebody else may have been faster.
     """
     if not (transaction._server_id and isinstance(error, InvalidArgument)):
-        return False
+        return None
     with suppress(GoogleAPICallError):
         if resolve is not None:
-            return await resolve() is Outcome.DONE
-        if transaction._evidence:
-            return await _is_there(transaction, transaction._evidence, UNARY_TIMEOUT)
-    return False
+            return await resolve()
+        if transaction._evidence and await _is_there(transaction, transaction._evidence, UNARY_TIMEOUT):
+            return Outcome.DONE
+    return None
 
 
 def _is_too_late(transaction: Transaction, error: GoogleAPICallError) -> bool:

@@ -224,6 +224,24 @@ async def test_a_commit_refused_since_it_came_twice_is_found_to_have_been_done(
     assert await effects(local_client) == (when == "after")
 
 
+@pytest.mark.parametrize("processor_type", [Deciding, InTransaction])
+async def test_a_batch_whose_transaction_expired_lost_to_a_rival_that_consumed_its_event(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient, processor_type: Any
+) -> None:  # fmt: skip
+    await box.emit(b"", to, id="x")
+    state: Any = 7 if processor_type is InTransaction else {"n": 7}
+
+    async def stall(transaction: Transaction) -> None:
+        await local_client.document("effects/1").get(transaction=transaction)
+        clock.advance(timedelta(minutes=5))
+        await box.process_batch(to, processor_type(to, consume_all(state)))
+
+    with pytest.raises(ContentionError):
+        await while_advancing(
+            clock, box.process_batch(to, processor_type(to, consume_all(state, side_effect=stall)))
+        )
+
+
 async def test_an_application_that_overwrote_the_document_leaves_an_unknown_outcome(
     box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, local_client: AsyncClient
 ) -> None:
