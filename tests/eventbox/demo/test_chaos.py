@@ -15,6 +15,7 @@ from tests.eventbox.demo.running import command, demo, line_with, make_history
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_with_chaos_every_process_dies_again_and_again_and_totals_are_gits(tmp_path: Path) -> None:
     make_history(tmp_path, 1_500)
     code, output = await demo(tmp_path, "--workers", "2", "--chaos")
