@@ -19,7 +19,17 @@ from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
-from dsset.items import Item, ListedItem, Listing, check_id, check_item, check_moment, check_timeout
+from dsset.items import (
+    Item,
+    ListedItem,
+    Listing,
+    check_id,
+    check_ids,
+    check_item,
+    check_moment,
+    check_timeout,
+    check_transaction,
+)
 from dsset.listing import listed
 from dsset.retry import Backoff, retry_transient
 from dsset.shared_adds import SharedAdds
@@ -215,6 +225,7 @@ class DSSet:
         _check_positive("max_items", max_items)
         _check_positive("max_bytes", max_bytes)
         check_moment(due_by, "due_by")
+        check_timeout(timeout)
         backoff = Backoff(self._clock, self._rng, timeout)
         return await retry_transient(
             lambda seconds: self._list(max_items, max_bytes, due_by, without, after, seconds), backoff
@@ -249,8 +260,9 @@ class DSSet:
 
         Cost: 1 write an ID, in 1 RPC for each 500.
         """
-        names = {check_id(item_id): self._document_name(item_id) for item_id in ids}
+        names = {check_id(item_id): self._document_name(item_id) for item_id in check_ids(ids)}
         check_moment(not_before, "not_before")
+        check_timeout(timeout)
         now = self._clock.now()
         expire_at = max(now, not_before or now) + self._tombstones_delay + documents.TTL_MARGIN
         writes = [documents.remove(name, item_id, expire_at) for item_id, name in names.items()]
@@ -268,12 +280,13 @@ class DSSet:
         NOT_FOUND) when an item is no longer as it was listed. The `token` says, in the tombstone, who popped it.
 
         Raises:
-            ValueError: an ID is not in the listing, or is there twice.
+            TypeError, ValueError: a bad argument; an ID is not in the listing, or is there twice.
 
         Cost: 1 write an item, as part of the commit.
         """
+        check_transaction(transaction)
         chosen: dict[str, ListedItem] = {}
-        for item_id in ids:
+        for item_id in check_ids(ids):
             item = listing.by_id.get(item_id)
             if item is None:
                 raise ValueError(f"cannot pop {item_id!r}: it is not in the listing")
@@ -321,8 +334,7 @@ class DSSet:
         return {item_id: _state(responses[name]) for name, item_id in names.items()}
 
     def _add_in(self, transaction: AsyncTransaction, items: Sequence[Item]) -> None:
-        if not isinstance(transaction, AsyncTransaction):
-            raise TypeError(f"transaction must be an AsyncTransaction, not {type(transaction).__name__}")
+        check_transaction(transaction)
         unique = {item.id: item for item in reversed(items)}
         writes = [documents.merge(self._document_name(item.id), item) for item in reversed(unique.values())]
         size = sum(write.ByteSize() for write in writes)

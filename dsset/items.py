@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+
+from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 MAX_ID_BYTES = 256
 MAX_VALUE_BYTES = 1_000_000
@@ -81,6 +83,13 @@ def check_id(id: object) -> str:
     return id
 
 
+def check_ids(ids: object) -> Iterable[Any]:
+    """Several IDs, which are not checked themselves; TypeError where they are a single one."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise TypeError(f"ids must be several IDs, such as a list of them, not {ids!r:.100}")
+    return ids
+
+
 def check_item(item: object) -> Item:
     """The item; TypeError or ValueError that says which item breaks which rule."""
     if not isinstance(item, Item):
@@ -125,3 +134,9 @@ def check_timeout(timeout: object) -> None:
         raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
     if timeout < timedelta(0):
         raise ValueError(f"timeout must not be negative: {timeout}")
+
+
+def check_transaction(transaction: object) -> None:
+    """TypeError unless it is a transaction of the asynchronous client."""
+    if not isinstance(transaction, AsyncTransaction):
+        raise TypeError(f"transaction must be an AsyncTransaction, not {type(transaction).__name__}")

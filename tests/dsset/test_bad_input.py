@@ -68,6 +68,22 @@ async def test_an_id_that_breaks_a_rule_deletes_nothing(dsset: DSSet, emulator: 
     assert not emulator.counts.rpcs
 
 
+@pytest.mark.parametrize("bad", ["ab", b"ab", 7, None])
+async def test_a_single_id_is_not_taken_for_several(
+    dsset: DSSet, emulator: Emulator, local_client: AsyncClient, bad: Any
+) -> None:
+    await dsset.add([Item("a", b""), Item("b", b"")])
+    listing = await dsset.list(10)
+    emulator.counts.reset()
+    transaction = local_client.transaction()
+    with pytest.raises(TypeError, match="ids must be several IDs"):
+        await dsset.delete(bad)
+    with pytest.raises(TypeError, match="ids must be several IDs"):
+        dsset.pop(transaction, listing, bad)
+    assert transaction._write_pbs == []
+    assert not emulator.counts.rpcs
+
+
 @pytest.mark.parametrize("bad", [0, -1])
 async def test_max_items_must_be_positive(dsset: DSSet, emulator: Emulator, bad: int) -> None:
     with pytest.raises(ValueError, match="max_items must be positive"):
@@ -103,6 +119,8 @@ def test_the_delay_must_be_a_positive_timedelta(local_client: AsyncClient, delay
 async def test_a_transaction_that_is_none_is_refused(dsset: DSSet) -> None:
     with pytest.raises(TypeError, match="AsyncTransaction"):
         await dsset.add([Item("a", b"")], transaction="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="AsyncTransaction"):
+        dsset.pop(None, await dsset.list(1), [])  # type: ignore[arg-type]
 
 
 async def test_bounds_timeouts_and_metadata_that_make_no_sense_are_refused(
@@ -112,6 +130,10 @@ async def test_bounds_timeouts_and_metadata_that_make_no_sense_are_refused(
         await dsset.list(2**31)
     with pytest.raises(TypeError, match="timeout must be a timedelta"):
         await dsset.add([Item("a", b"")], timeout=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="timeout must be a timedelta"):
+        await dsset.list(1, timeout=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="timeout must be a timedelta"):
+        await dsset.delete(["a"], timeout=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="negative"):
         await dsset.add([Item("a", b"")], timeout=timedelta(-1))
     with pytest.raises(TypeError, match="metadata"):
