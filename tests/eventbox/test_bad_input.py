@@ -118,6 +118,27 @@ async def test_bad_bounds_of_a_batch_are_refused(
     assert not emulator.counts.rpcs
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"max_events": 0}, ValueError),
+        ({"max_events": 1.5}, TypeError),
+        ({"max_batches": 0}, ValueError),
+        ({"max_batches": "1"}, TypeError),
+        ({"deadline": 5}, TypeError),
+        ({"deadline": datetime(2030, 1, 1)}, ValueError),
+        ({"as_of": datetime(2030, 1, 1)}, ValueError),
+        ({"stop": True}, TypeError),
+    ],
+)
+async def test_bad_bounds_of_a_drain_are_refused(
+    box: EventBox, to: Recipient, emulator: Emulator, arguments: Any, error: Any
+) -> None:
+    with pytest.raises(error, match=next(iter(arguments))):
+        await box.drain(to, Recording(to), **arguments)
+    assert not emulator.counts.rpcs
+
+
 @pytest.mark.parametrize("delay", [timedelta(0), timedelta(-1), 5, None])
 def test_a_bad_delay_is_refused(local_client: AsyncClient, delay: Any) -> None:
     with pytest.raises(ValueError, match="tombstones_delay"):

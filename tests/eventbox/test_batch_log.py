@@ -60,6 +60,7 @@ async def test_a_record_tells_how_long_the_batch_took(
 ) -> None:
     caplog.set_level(logging.DEBUG, "eventbox.batch")
     await emit(box, to, "a")
+    clock.advance(timedelta(seconds=30))  # from a time that is not zero
     emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=2)))
     await while_advancing(clock, box.process_batch(to, Recording(to)))
     (record,) = caplog.records
