@@ -368,19 +368,21 @@ async def test_what_was_under_way_in_a_loop_that_was_closed_is_due_again(
     async def hang(_: Request) -> None:
         await clock.sleep(timedelta(minutes=1))
 
-    async def begin() -> asyncio.Future[int]:
+    async def begin() -> None:
         await tasks.client().create_task(parent=queue, task=http())
-        draining = asyncio.ensure_future(tasks.drain())
+        drains.append(asyncio.ensure_future(tasks.drain()))
         await until(clock)
-        return draining
 
-    async def end(draining: asyncio.Future[int]) -> None:
-        draining.cancel()
-        await asyncio.wait([draining])
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # also what was given up, and ends for nobody
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
 
+    drains: list[asyncio.Future[int]] = []  # kept, or the garbage collector might end one
     worker.before_answer = hang
     loop = asyncio.new_event_loop()
-    draining = await asyncio.to_thread(loop.run_until_complete, begin())
+    await asyncio.to_thread(loop.run_until_complete, begin())
     worker.before_answer = None
     with monkeypatch.context() as patched:
         # one that is really closed would leave its coroutines to the garbage collector, in some later test
@@ -388,5 +390,5 @@ async def test_what_was_under_way_in_a_loop_that_was_closed_is_due_again(
         async with asyncio.timeout(60):
             assert await tasks.drain() == 2  # the one that was lost has ended too
     assert len(worker.requests) == 2
-    await asyncio.to_thread(loop.run_until_complete, end(draining))
+    await asyncio.to_thread(loop.run_until_complete, end())
     loop.close()
