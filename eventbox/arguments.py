@@ -51,6 +51,8 @@ def check_transaction(transaction: object, client: AsyncClient) -> None:
 
 def check_processor(processor: object) -> None:
     """Anything that has a processor's methods."""
+    if isinstance(processor, type):
+        raise TypeError(f"{processor.__name__} is a class: give a processor that was made of it")
     missing = [name for name in _PROCESSOR_METHODS if not callable(getattr(processor, name, None))]
     if missing:
         raise TypeError(

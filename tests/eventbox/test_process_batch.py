@@ -326,6 +326,8 @@ async def test_a_processor_without_prepare_mutation_says_what_is_missing(
         await box.process_batch(to, Forgetful(to, dict))
     with pytest.raises(TypeError, match="object is no Processor: it lacks load_state"):
         await box.process_batch(to, object())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Forgetful is a class"):
+        await box.process_batch(to, Forgetful)  # type: ignore[arg-type]
 
 
 async def test_a_side_effect_may_create_the_recipients_own_document_where_there_is_none(
