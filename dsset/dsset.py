@@ -20,6 +20,7 @@ from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
 from dsset.items import (
+    MAX_INT32,
     Item,
     ListedItem,
     Listing,
@@ -27,6 +28,7 @@ from dsset.items import (
     check_ids,
     check_item,
     check_moment,
+    check_positive,
     check_timeout,
     check_transaction,
 )
@@ -40,7 +42,6 @@ TIMEOUT = timedelta(minutes=1)
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _PAGE = 1_000
-_MAX_INT32 = 2**31 - 1  # a query's limit is no larger
 _RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 
 
@@ -222,8 +223,8 @@ class DSSet:
 
         Cost: 1 RPC; 1 read an item, at least 1, and 1 for each item left out.
         """
-        _check_positive("max_items", max_items)
-        _check_positive("max_bytes", max_bytes)
+        check_positive("max_items", max_items)
+        check_positive("max_bytes", max_bytes)
         check_moment(due_by, "due_by")
         check_timeout(timeout)
         backoff = Backoff(self._clock, self._rng, timeout)
@@ -355,7 +356,7 @@ class DSSet:
         timeout: float,
     ) -> Listing:
         now = self._clock.now()
-        limit = min(max_items + len(without), _MAX_INT32)
+        limit = min(max_items + len(without), MAX_INT32)
         query = documents.query_due(self._name, documents.microseconds(max(now, due_by or now)), limit, after)
         blocks = Wire.of(self._client).run_query_in_blocks(self._parent, query, timeout=timeout)
         return await listed(
@@ -390,12 +391,3 @@ def _state(response: protos.BatchGetDocumentsResponse) -> ItemState | None:
         popped_by=fields["popped_by"].bytes_value,
         version=response.found.update_time,
     )
-
-
-def _check_positive(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value <= 0:
-        raise ValueError(f"{name} must be positive, not {value}")
-    if value > _MAX_INT32:
-        raise ValueError(f"{name} must be at most {_MAX_INT32:,}, not {value:,}")

@@ -14,6 +14,8 @@ MAX_ID_BYTES = 256
 MAX_VALUE_BYTES = 1_000_000
 """Leaves room for the other fields in a document of 1 MiB (1,048,576 bytes), Firestore's limit."""
 MAX_METADATA_BYTES = 4_096
+MAX_INT32 = 2**31 - 1
+"""A query's limit is no larger."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -134,6 +136,16 @@ def check_timeout(timeout: object) -> None:
         raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
     if timeout < timedelta(0):
         raise ValueError(f"timeout must not be negative: {timeout}")
+
+
+def check_positive(name: str, value: object) -> None:
+    """TypeError or ValueError unless it is a positive int of 32 bits."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{name} must be positive, not {value}")
+    if value > MAX_INT32:
+        raise ValueError(f"{name} must be at most {MAX_INT32:,}, not {value:,}")
 
 
 def check_transaction(transaction: object) -> None:

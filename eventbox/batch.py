@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from dsset.clock import Clock
 from eventbox.awaited import check_awaitable
 from eventbox.batch_log import BatchOutcome, log_batch
 from eventbox.batch_scope import BatchScope
+from eventbox.both import both
 from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
 from eventbox.events import Event
@@ -33,8 +34,6 @@ from eventbox.telemetry import Telemetry, link
 from eventbox.tombstones import ask_tombstones
 from eventbox.transaction import Concurrency, Transaction
 
-A = TypeVar("A")
-B = TypeVar("B")
 S = TypeVar("S")
 
 
@@ -116,7 +115,7 @@ class Batch(Generic[S]):
                 loading = check_awaitable(
                     self._processor.load_state(), f"{type(self._processor).__name__}.load_state"
                 )
-                return await _both(self._list(bounds, without), loading)
+                return await both(self._list(bounds, without), loading)
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
             listing = await (kept.listing or self._list(bounds, without))
@@ -390,15 +389,3 @@ class Batch(Generic[S]):
         if told is not None:
             return told
         return Outcome.UNKNOWN if saved is None else await self._offered.was_saved(token, saved)
-
-
-async def _both(first: Coroutine[Any, Any, A], second: Awaitable[B]) -> tuple[A, B]:
-    """Both results; where one fails, the other is cancelled and the error raised as it is."""
-    tasks = asyncio.create_task(first), asyncio.ensure_future(second)
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
