@@ -74,7 +74,8 @@ class Auth(abc.ABC):
         account's e-mail address and that it is verified, and when the token was issued and expires.
 
         Args:
-            audience: what the tokens are made out for: the `target` of the `TaskQueue`. One of several will do.
+            audience: what the tokens are made out for: the `target` of the `TaskQueue`, with or without a slash at its
+                end. One of several will do.
             service_account: the e-mail address of the account whose tokens the queue sends; of several, any.
             sweep_service_account: who may call `/eventbox/sweep` besides, such as Cloud Scheduler's account.
             certs_url: where the certificates are: Google's by default; of an emulator, its `certs_url`.
@@ -101,7 +102,7 @@ class Auth(abc.ABC):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"certs_url must be a URL such as {GOOGLE_CERTS_URL}, not {url!r}")
         return _Verify(
-            audiences,
+            audiences | {form for audience in audiences for form in _slashed(audience)},
             accounts,
             accounts | _accounts("sweep_service_account", sweep_service_account),
             Certificates(url, clock=clock or SystemClock()),
@@ -282,6 +283,12 @@ def _names(argument: str, value: str | Collection[str]) -> frozenset[str]:
     if not all(name.strip() == name and name for name in names):
         raise ValueError(f"{argument} must not be empty, nor have spaces around it: {value!r}")
     return frozenset(names)
+
+
+def _slashed(audience: str) -> tuple[str, ...]:
+    """A URL without a slash at its end and with one: `TaskQueue.target` leaves it out, and its tokens do not."""
+    url = audience.rstrip("/")
+    return (url, f"{url}/") if url.startswith(("http://", "https://")) else ()
 
 
 def _accounts(argument: str, value: str | Collection[str]) -> frozenset[str]:

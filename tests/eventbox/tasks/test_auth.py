@@ -209,6 +209,17 @@ async def test_without_keys_nobody_can_tell(key: SigningKey) -> None:
         await auth.authenticate(bearer(Signer(key).token(TASKS, URL)), Purpose.TASK)
 
 
+async def test_a_target_is_the_same_audience_with_a_slash_at_its_end_and_without(
+    certs_url: str, key: SigningKey
+) -> None:
+    for audience, of_token in ((URL, f"{URL}/"), (f"{URL}/", URL), (f"{URL}/", f"{URL}/")):
+        auth = Auth.verify(audience, TASKS, certs_url=certs_url)
+        token = Signer(key).token(TASKS, of_token)
+        assert await auth.authenticate(bearer(token), Purpose.TASK) == TASKS
+    with pytest.raises(RefusedError, match="audience"):
+        await auth.authenticate(bearer(Signer(key).token(TASKS, f"{URL}/x")), Purpose.TASK)
+
+
 async def test_of_several_audiences_and_accounts_any_will_do(certs_url: str, key: SigningKey) -> None:
     auth = Auth.verify([URL, "https://alias.example"], {TASKS, STRANGER}, certs_url=certs_url)
 
