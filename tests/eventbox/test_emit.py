@@ -81,9 +81,14 @@ async def test_emit_many_of_nothing_is_nothing(box: EventBox, to: Recipient) -> 
     assert await box.emit_many([], to) == []
 
 
-async def test_emit_many_splits_what_is_too_much_for_one_request(box: EventBox, to: Recipient) -> None:
+async def test_emit_many_splits_what_is_too_much_for_one_request(
+    emulator: Emulator, local_client: AsyncClient
+) -> None:
+    box, to = EventBox(local_client), Recipient(local_client.document("orders/1"), "order")
     await box.emit_many([NewEvent(b"x" * 900_000, id=str(n)) for n in range(12)], to)
+    assert emulator.counts.rpcs == {"BatchWrite": 2}
     await box.emit_many([NewEvent(b"", id=f"small {n}") for n in range(1_001)], to)
+    assert emulator.counts.rpcs == {"BatchWrite": 2 + 3}
     assert len(await box.list_events(to)) == 1_013
 
 

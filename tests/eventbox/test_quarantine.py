@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import PermissionDenied, ServiceUnavailable
 from google.cloud.firestore import AsyncClient
 
 from emulator.firestore import Emulator, Fault
@@ -305,6 +306,18 @@ async def test_a_discard_whose_answer_is_lost_counts_what_is_gone(
     emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", when=when))
     assert await while_advancing(clock, local_box.discard(local_to, ["bad 1"])) == 1
     assert await local_box.purge(local_to) == 1
+
+
+@pytest.mark.parametrize("code", ["PERMISSION_DENIED", "UNAVAILABLE"])
+async def test_a_discard_that_is_refused_or_meets_an_outage_raises_it_and_deletes_nothing(
+    emulator: Emulator, local_box: EventBox, local_to: Recipient, clock: ManualClock, code: str
+) -> None:
+    await set_aside(local_box, local_to, "bad")
+    failing = emulator.faults.add(Fault(rpc="BatchWrite", error=code, times=None))
+    with pytest.raises(PermissionDenied if code == "PERMISSION_DENIED" else ServiceUnavailable):
+        await while_advancing(clock, local_box.discard(local_to, ["bad"]))
+    failing.remove()
+    assert await in_quarantine(local_box, local_to) == ["bad"]
 
 
 async def test_requeue_and_discard_at_once_agree_on_who_has_the_event(box: EventBox, to: Recipient) -> None:
