@@ -180,6 +180,7 @@ class _Journey:
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Any] = self._loop.create_future()
         self._cancelled = False
+        self._carried_out = False
         history = network.history
         self._number = history.send()
         history.add(
@@ -296,7 +297,8 @@ class _Journey:
                 self._fault("dies before it hears")
                 self._process.die()
             return
-        if kind in ("late", "again"):
+        first, self._carried_out = not self._carried_out, True
+        if kind == "late" or not first:  # of two, the answer to what was done first is heard
             return
         if kind == "after":
             self._later(network.latency(self._process), self._lose, kind)
