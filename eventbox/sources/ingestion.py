@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from random import Random, SystemRandom
 from typing import Any, Protocol, TypeVar
@@ -173,13 +174,9 @@ class _Leading:
                 await backoff.wait()
 
     async def _begin(self, token: int) -> Pointer | None:
-        try:
+        with _restarting("the ingestor could not be claimed"):
             await self._committer.claim(self._ingestor.name, token)
             return await self._committer.latest(self._ingestor.name)
-        except Exception as error:
-            if is_transient(error):  # an outage: the lock is let go, and another process may have more luck
-                raise UnknownOutcomeError("the ingestor could not be claimed") from error
-            raise
 
     def _ingest(self, latest: Pointer | None) -> AsyncIterator[Awaitable[Result]]:
         try:
@@ -189,17 +186,24 @@ class _Leading:
 
     async def _commit(self, results: Sequence[Result], token: int) -> None:
         name, block = self._ingestor.name, results[-1].block
-        try:
+        with _restarting(f"a commit of {name!r} was not answered"):
             await self._committer.commit(name, results[0].parent, block, token=token)
-        except Exception as error:
-            if is_transient(error):  # an outage, while it looked who else has committed
-                raise UnknownOutcomeError(f"a commit of {name!r} was not answered") from error
-            raise
         self.progressed = True
         position = self._ingestor.pointer_metric(block)
         self._metrics.committed(len(results), position)
         if self._progress is not None:
             self._progress.committed(name, len(results), position)
+
+
+@contextmanager
+def _restarting(what: str) -> Iterator[None]:
+    """Take an outage for an unknown outcome: the lock is let go, and another process may have more luck."""
+    try:
+        yield
+    except Exception as error:
+        if is_transient(error):
+            raise UnknownOutcomeError(what) from error
+        raise
 
 
 def _chains(results: Sequence[Result]) -> Iterator[list[Result]]:

@@ -27,9 +27,8 @@ class Stopping:
     def __init__(self, grace: timedelta) -> None:
         self._grace_s = grace.total_seconds()
         self._begun = False
-        self._running: dict[
-            tuple[asyncio.AbstractEventLoop, asyncio.Timeout], None
-        ] = {}  # in order of beginning
+        # a dict for a set that keeps the order of beginning
+        self._running: dict[tuple[asyncio.AbstractEventLoop, asyncio.Timeout], None] = {}
 
     @property
     def begun(self) -> bool:

@@ -28,6 +28,8 @@ FOUND = [
         "transfers",
         "a commit came twice, and the refusal of the second, whose transaction had ended, was taken for that of both",
     ),
+    (8007245, "store", "the judge missed an event that need not be stored where nobody heard of the commit"),
+    (9007627, "log", "the network told the refusal of a request's second copy to the sender of both"),
 ]
 """Seeds that have found something, and what. A seed tells the same story until the simulation changes: what each has
 found has a test of its own beside what it was found in."""
