@@ -119,6 +119,8 @@ def firestore(
         )
         with closing(emulator):
             asyncio.run(run(emulator, join_address(host, port), control, control_stdio=control_stdio))
+    except BrokenPipeError:
+        raise  # whom it tells its address has gone: it ends without a word
     except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
@@ -205,6 +207,8 @@ def tasks(
                     control_stdio=control_stdio,
                 )
             )
+    except BrokenPipeError:
+        raise  # whom it tells its address has gone: it ends without a word
     except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

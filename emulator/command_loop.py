@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _MAX_LINE = 2**24  # bytes of a command
@@ -46,8 +47,9 @@ class CommandLoop:
 
     async def _obey(self, answer: Answer, reader: asyncio.StreamReader) -> None:
         """Answer each command by a line of JSON; stop when the other side has gone."""
-        while line := await reader.readline():
-            print(json.dumps(await _answer(answer, line.decode())), flush=True)
+        with suppress(BrokenPipeError):
+            while line := await reader.readline():
+                print(json.dumps(await _answer(answer, line.decode())), flush=True)
         self._stop.set()
 
 

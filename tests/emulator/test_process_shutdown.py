@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import grpc
 import pytest
 
@@ -27,3 +31,43 @@ async def test_a_process_that_is_stopped_says_nothing_of_its_open_streams(
                 await listener.call.read()
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE  # so that it comes back
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("emulator", ["firestore", "tasks"])
+def test_a_process_whose_parent_has_gone_before_it_was_up_ends_without_a_word(emulator: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "emulator", emulator, "--port", "0"]
+    try:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("emulator", ["firestore", "tasks"])
+def test_a_process_ends_where_nobody_reads_its_answers_any_more(emulator: str) -> None:
+    command = [sys.executable, "-m", "emulator", emulator, "--port", "0", "--control-stdio"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            while not process.stdout.readline().startswith((b"certs: ", b"export FIRESTORE")):
+                pass  # it is up with the last of these
+            process.stdout.close()
+            process.stdin.write(b"counts\n")
+            process.stdin.flush()
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
