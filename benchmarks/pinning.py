@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
@@ -44,17 +45,16 @@ async def latency(process: EmulatorProcess, milliseconds: int) -> AsyncIterator[
         await process.remove_fault(fault)
 
 
-def connect(address: str) -> AsyncClient:
-    """google's client of an emulator, on a channel of its own."""
-    os.environ["FIRESTORE_EMULATOR_HOST"] = address
-    return AsyncClient(project="demo", credentials=AnonymousCredentials())
+def connect(address: str, database: str = "(default)") -> AsyncClient:
+    """google's client of an emulator, on a channel of its own; it looks at the environment while it is made alone."""
+    with patch.dict(os.environ, {"FIRESTORE_EMULATOR_HOST": address}):
+        return AsyncClient(project="demo", database=database, credentials=AnonymousCredentials())
 
 
 @asynccontextmanager
 async def connected(address: str, database: str = "(default)") -> AsyncIterator[AsyncClient]:
     """The same, closed at the end: a channel that outlives its emulator complains on standard error."""
-    os.environ["FIRESTORE_EMULATOR_HOST"] = address
-    client = AsyncClient(project="demo", database=database, credentials=AnonymousCredentials())
+    client = connect(address, database)
     try:
         yield client
     finally:
