@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,15 @@ async def test_a_lost_event_fails_the_run() -> None:
         await timed(JOB, Forgetful(JOB, Emulator().client()), 3, LONG_S)
 
 
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """The command handles SIGTERM for as long as its process lives, which is that of all tests here."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_signals")
 def test_without_procrastinate_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "procrastinate", None)
     monkeypatch.delitem(sys.modules, "benchmarks.peers.on_procrastinate", raising=False)
