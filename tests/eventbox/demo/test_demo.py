@@ -325,7 +325,7 @@ def workers_of(pid: int) -> list[int]:
             for one in children
             if b"eventbox.demo.worker_process" in Path(f"/proc/{one}/cmdline").read_bytes()
         ]
-    except FileNotFoundError:  # one has just ended
+    except (FileNotFoundError, ProcessLookupError):  # one has just ended, before or after its file was opened
         return []
 
 
