@@ -25,7 +25,7 @@ def acknowledge_early() -> None:
 
     async def perform(self: Producer, act: Act) -> Sequence[Receipt]:
         async def later() -> None:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
             await original(self, act)
 
         task = asyncio.create_task(later())
