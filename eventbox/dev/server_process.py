@@ -47,11 +47,13 @@ class ServerProcess:
         self._listening = listening
         self._piped = piped
         self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
         self._alive: int | None = None  # our end of the pipe that tells it that we live
 
     async def start(self) -> None:
         """Begin it."""
         theirs, self._alive = os.pipe()
+        self._killed = False
         told, inherited = {**self._told, "parent": theirs}, [theirs]
         if self._listening is not None:
             told["listening"] = self._listening.fileno()
@@ -85,8 +87,13 @@ class ServerProcess:
         return await self._process.wait()
 
     def kill(self) -> None:
-        """End it as a crash does, if it runs."""
-        if self._process is not None:
+        """End it as a crash does, if it runs; once it was killed, this changes nothing.
+
+        Python looks whether a process has ended before it signals it: for one that is just dying, that could take the
+        exit code away from `ended`, which would tell of a failure.
+        """
+        if self._process is not None and not self._killed:
+            self._killed = True
             with suppress(ProcessLookupError):
                 self._process.kill()
 
