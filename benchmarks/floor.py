@@ -14,6 +14,7 @@ from google.cloud.firestore import AsyncClient
 
 from dsset import documents, protos
 from dsset.items import Item
+from dsset.wire import unary_stub
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 _TOKEN = b"0123456789abcdef"
@@ -28,16 +29,8 @@ class Floor:
         self.database: str = client._database_string
         self.root = f"{self.database}/documents"
         self._metadata = (("google-cloud-resource-prefix", self.database),)
-        self._commit = channel.unary_unary(
-            _SERVICE + "Commit",
-            request_serializer=None,
-            response_deserializer=protos.CommitResponse.FromString,
-        )
-        self._batch_write = channel.unary_unary(
-            _SERVICE + "BatchWrite",
-            request_serializer=None,
-            response_deserializer=protos.BatchWriteResponse.FromString,
-        )
+        self._commit = unary_stub(channel, "Commit", protos.CommitResponse)
+        self._batch_write = unary_stub(channel, "BatchWrite", protos.BatchWriteResponse)
         self._query = channel.unary_stream(
             _SERVICE + "RunQuery",
             request_serializer=None,
