@@ -46,7 +46,7 @@ async def latency(process: EmulatorProcess, milliseconds: int) -> AsyncIterator[
 
 
 def connect(address: str, database: str = "(default)") -> AsyncClient:
-    """google's client of an emulator, on a channel of its own; it looks at the environment while it is made alone."""
+    """google's client of an emulator, on a channel of its own; the environment is as before afterwards."""
     with patch.dict(os.environ, {"FIRESTORE_EMULATOR_HOST": address}):
         return AsyncClient(project="demo", database=database, credentials=AnonymousCredentials())
 

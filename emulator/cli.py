@@ -8,7 +8,8 @@ import os
 import random
 import signal
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def firestore(
     if control_port is not None:
         _warn_of_outsiders("--control-host", control_host, "delete all data")
         control = join_address(control_host, control_port)
-    try:
+    with _errors_in_words():
         emulator = Emulator(
             concurrency=concurrency,
             indexes=indexes,
@@ -119,11 +120,6 @@ def firestore(
         )
         with closing(emulator):
             asyncio.run(run(emulator, join_address(host, port), control, control_stdio=control_stdio))
-    except BrokenPipeError:
-        raise  # whom it tells its address has gone: it ends without a word
-    except (OSError, ValueError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
 
 
 @main.command()
@@ -189,7 +185,7 @@ def tasks(
     _warn_of_outsiders("--host", host, "create tasks, which call any address that this machine can reach,")
     if certs_port is None:
         certs_port = port and min(port + 1, 65_535)
-    try:
+    with _errors_in_words():
         emulator = TasksEmulator(
             data_dir=data_dir,
             dedup_window=timedelta(seconds=dedup_window),
@@ -207,11 +203,6 @@ def tasks(
                     control_stdio=control_stdio,
                 )
             )
-    except BrokenPipeError:
-        raise  # whom it tells its address has gone: it ends without a word
-    except (OSError, ValueError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
 
 
 @main.command("export")
@@ -240,6 +231,18 @@ def import_command(folder: Path, file: str) -> None:
     from emulator.firestore.transfer_command import import_documents
 
     sys.exit(import_documents(folder, file))
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    """End with status 1, and what is wrong in one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whom it tells its address has gone: it ends without a word
+    except (OSError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
 
 
 def join_address(host: str, port: int) -> str:

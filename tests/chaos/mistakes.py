@@ -25,6 +25,7 @@ def acknowledge_early() -> None:
 
     async def perform(self: Producer, act: Act) -> Sequence[Receipt]:
         async def later() -> None:
+            # so long that on a slow machine, too, a kill comes in between now and then
             await asyncio.sleep(1.0)
             await original(self, act)
 

@@ -62,8 +62,8 @@ def test_a_process_ends_where_nobody_reads_its_answers_any_more(emulator: str) -
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            while not process.stdout.readline().startswith((b"certs: ", b"export FIRESTORE")):
-                pass  # it is up with the last of these
+            while not (line := process.stdout.readline()).startswith((b"certs: ", b"export FIRESTORE")):
+                assert line, "it has ended before it was up"
             process.stdout.close()
             process.stdin.write(b"counts\n")
             process.stdin.flush()
