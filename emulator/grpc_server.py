@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-import grpc
-from grpc import aio
+from grpc import StatusCode
 
 from emulator.conversation import Conversation
 from emulator.driver import Rest
 from emulator.front import Front
+from emulator.grpc_call import Call, ManyRequestsCall, OneRequestCall
+from emulator.grpc_framing import status_trailers
+from emulator.http2 import Connection, Receiver, Stream, encode
+from emulator.listening import FirstBytes, HttpProtocol, listen
 from emulator.rpcs import parse
 from emulator.status import Status
 
-_ON_THE_WAY = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }
-)
-"""The codes after which google's Python client reads again."""
-
 _AHEAD = 4
-"""How many requests of a stream wait in memory; the others wait with their sender."""
+"""How many requests of a stream the engine has before it; the others wait."""
 
-_MAX_STREAMS = 10_000
-"""Calls at a time on one connection; further ones wait at the client. An idle one takes about 20 kB."""
-
-_MAX_PENDING = 2**31 - 1
-
-_OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    # gRPC's own limits (1,000, and 3,000) cancel calls of any client, by chance, when another sends many at once
-    ("grpc.server.max_pending_requests", _MAX_PENDING),
-    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-    ("grpc.max_concurrent_streams", _MAX_STREAMS),
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a lottery
-)
+_NO_GRPC = encode([(b":status", b"415"), *status_trailers(StatusCode.UNKNOWN, "this port speaks gRPC")])
+"""What is answered to something else in HTTP/2 (gRPC's PROTOCOL-HTTP2.md)."""
 
 
 @asynccontextmanager
-async def serve(front: Front, address: str, *, max_request_bytes: int) -> AsyncIterator[str]:
+async def serve(
+    front: Front, address: str, *, max_request_bytes: int, http: HttpProtocol | None = None
+) -> AsyncIterator[str]:
     """Serve on an address such as "127.0.0.1:0" (0: any free port); gives the one it is bound to.
 
     Args:
@@ -53,134 +38,128 @@ async def serve(front: Front, address: str, *, max_request_bytes: int) -> AsyncI
         address: where to listen.
         max_request_bytes: what the engine itself takes; a request that is a little larger gets the engine's own error,
             one of four times that gRPC's.
+        http: makes what answers a client that speaks HTTP/1.1; None: it is hung up on.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    server = aio.server(options=(("grpc.max_receive_message_length", 4 * max_request_bytes), *_OPTIONS))
-    server.add_generic_rpc_handlers((_handlers(front), _NotThere(front)))
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise OSError(f"cannot bind {address}: it is in use, or not of this machine; choose another")
-    await server.start()
-    try:
-        yield f"{address.rpartition(':')[0]}:{port}"
-    finally:
-        await server.stop(None)
-        # what is cancelled by that needs some turns of the loop to end, and would be reported if the loop ended first
-        for _ in range(10):
-            await asyncio.sleep(0)
-
-
-def _handlers(front: Front) -> Any:
-    methods = {}
-    for rpc, (request, _) in front.rpcs.unary.items():
-        methods[rpc] = grpc.unary_unary_rpc_method_handler(_unary(front, rpc, request), None, _encode)
-    for rpc, (request, _) in front.rpcs.streaming.items():
-        methods[rpc] = grpc.unary_stream_rpc_method_handler(_stream(front, rpc, request), None, _encode)
-    for rpc, (request, _) in front.rpcs.bidirectional.items():
-        methods[rpc] = grpc.stream_stream_rpc_method_handler(_bidi(front, rpc, request), None, _encode)
-    return grpc.method_handlers_generic_handler(front.rpcs.service, methods)
-
-
-def _encode(response: Any) -> bytes:
-    data: bytes = response.SerializeToString()  # a message's, or that of one which is encoded already
-    return data
-
-
-class _NotThere(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
-    """Refuses the service's other methods by name, whatever their kind."""
-
-    def __init__(self, front: Front) -> None:
-        self._front = front
-
-    def service(self, handler_call_details: Any) -> Any:
-        service, _, rpc = handler_call_details.method.rpartition("/")
-        if service != f"/{self._front.rpcs.service}":
-            return None
-
-        async def refuse(requests: Any, context: Any) -> None:
-            status = self._front.rpcs.unimplemented(rpc)
-            await context.abort(status.code, status.message)
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
-
-
-def _unary(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
-    async def handle(data: bytes, context: Any) -> Any:
+    service = _Service(front, 4 * max_request_bytes)
+    connections: set[Connection] = set()
+    first_bytes = partial(FirstBytes, lambda: Connection(service.accept, connections), http)
+    async with listen(address, first_bytes) as bound:
         try:
-            response = front.begin_unary(rpc, parse(request_class, data))
-            return await response if isinstance(response, Rest) else response
-        except Status as status:
-            await context.abort(status.code, status.message)
-
-    return handle
-
-
-def _stream(front: Front, rpc: str, request_class: Any) -> Callable[[bytes, Any], Awaitable[None]]:
-    async def handle(data: bytes, context: Any) -> None:
-        wrote = False
-        try:
-            responses = front.begin_stream(rpc, parse(request_class, data))
-            if isinstance(responses, Rest):
-                responses = await responses
-            for response in responses:
-                await context.write(response)
-                wrote = True
-        except Status as status:
-            await _fail_stream(context, status, began=wrote)
-
-    return handle
-
-
-async def _fail_stream(context: Any, status: Status, *, began: bool) -> None:
-    """End a stream with an error.
-
-    Firestore's own errors come behind headers: without them, google's Node.js client takes the error for no answer, and
-    asks again for 7 s. What stands for a failure on the way comes without: or google's Python client would not ask
-    again.
-    """
-    if not began and status.code not in _ON_THE_WAY:
-        await context.send_initial_metadata(())
-    await context.abort(status.code, status.message)
-
-
-def _bidi(front: Front, rpc: str, message: Any) -> Callable[[Any, Any], Awaitable[None]]:
-    async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
-        wrote = False
-        conversation: Conversation | None = None
-        feeding: asyncio.Task[None] | None = None
-        try:
-            opened = front.begin_bidi(rpc)
-            conversation = await opened if isinstance(opened, Rest) else opened
-            assert conversation is not None
-            progress = asyncio.Event()
-            feeding = asyncio.create_task(_feed(requests, message, conversation, progress))
-            while (responses := await conversation.read()) is not None:
-                progress.set()
-                for response in responses:
-                    await context.write(response)
-                    wrote = True
-        except Status as status:
-            await _fail_stream(context, status, began=wrote)
+            yield bound
         finally:
-            if feeding is not None:
-                feeding.cancel()
-            if conversation is not None:
-                conversation.close()
+            for connection in list(connections):
+                connection.close()
+            # what is cancelled by that needs some turns of the loop, and would be reported if the loop ended first
+            for _ in range(10):
+                await asyncio.sleep(0)
 
-    return handle
+
+class _Service:
+    """Takes calls, and hands them to the front.
+
+    Args:
+        front: what the engine is called by.
+        max_bytes: of a request.
+    """
+
+    def __init__(self, front: Front, max_bytes: int) -> None:
+        self._front = front
+        self._max_bytes = max_bytes
+        rpcs = front.rpcs
+        self._methods: dict[bytes, Callable[[Stream, dict[bytes, bytes]], Receiver]] = {}
+        for rpc, (request, _) in rpcs.unary.items():
+            self._add(
+                rpc, partial(self._one_request, partial(_answer_unary, front, rpc, request), streams=False)
+            )
+        for rpc, (request, _) in rpcs.streaming.items():
+            self._add(
+                rpc, partial(self._one_request, partial(_answer_stream, front, rpc, request), streams=True)
+            )
+        for rpc, (request, _) in rpcs.bidirectional.items():
+            self._add(rpc, partial(self._many_requests, partial(_converse, front, rpc, request)))
+
+    def accept(self, stream: Stream, headers: dict[bytes, bytes]) -> Receiver | None:
+        """Begin the call that these headers ask for, or refuse it."""
+        if not headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            stream.end(_NO_GRPC)
+            return None
+        path = headers.get(b":path", b"")
+        method = self._methods.get(path)
+        if method is not None:
+            return method(stream, headers)
+        call = Call(stream, headers, self._max_bytes, streams=False)
+        call.fail(self._unimplemented(path.decode(errors="replace")))
+        return None
+
+    def _add(self, rpc: str, method: Callable[[Stream, dict[bytes, bytes]], Receiver]) -> None:
+        self._methods[f"/{self._front.rpcs.service}/{rpc}".encode()] = method
+
+    def _one_request(
+        self, answer: Any, stream: Stream, headers: dict[bytes, bytes], *, streams: bool
+    ) -> Receiver:
+        return OneRequestCall(stream, headers, self._max_bytes, streams=streams, answer=answer)
+
+    def _many_requests(self, answer: Any, stream: Stream, headers: dict[bytes, bytes]) -> Receiver:
+        return ManyRequestsCall(stream, headers, self._max_bytes, answer=answer)
+
+    def _unimplemented(self, path: str) -> Status:
+        service, _, rpc = path.rpartition("/")
+        if service == f"/{self._front.rpcs.service}":
+            return self._front.rpcs.unimplemented(rpc)
+        return Status(StatusCode.UNIMPLEMENTED, "Method not found!")
+
+
+def _answer_unary(front: Front, rpc: str, request: Any, call: OneRequestCall, data: bytes) -> None:
+    response = front.begin_unary(rpc, parse(request, data))
+    if isinstance(response, Rest):
+        call.run(_respond_later(response, call), response.close)
+    else:
+        call.respond(response.SerializeToString())
+
+
+async def _respond_later(rest: Rest[Any], call: Call) -> None:
+    call.respond((await rest).SerializeToString())
+
+
+def _answer_stream(front: Front, rpc: str, request: Any, call: OneRequestCall, data: bytes) -> None:
+    responses = front.begin_stream(rpc, parse(request, data))
+    call.run(_write_all(responses, call), responses.close if isinstance(responses, Rest) else None)
+
+
+async def _write_all(responses: Any, call: Call) -> None:
+    for response in await responses if isinstance(responses, Rest) else responses:
+        await call.write(response.SerializeToString())
+
+
+async def _converse(front: Front, rpc: str, message: Any, call: ManyRequestsCall) -> None:
+    conversation: Conversation | None = None
+    feeding: asyncio.Task[None] | None = None
+    try:
+        opened = front.begin_bidi(rpc)
+        conversation = await opened if isinstance(opened, Rest) else opened
+        assert conversation is not None
+        progress = asyncio.Event()
+        feeding = asyncio.create_task(_feed(call, message, conversation, progress))
+        while (responses := await conversation.read()) is not None:
+            progress.set()
+            for response in responses:
+                await call.write(response.SerializeToString())
+    finally:
+        if feeding is not None:
+            feeding.cancel()
+        if conversation is not None:
+            conversation.close()
 
 
 async def _feed(
-    requests: AsyncIterator[bytes], message: Any, conversation: Conversation, progress: asyncio.Event
+    call: ManyRequestsCall, message: Any, conversation: Conversation, progress: asyncio.Event
 ) -> None:
     """Hand requests on as they come, but read no more of them than a few ahead of what is dealt with."""
     try:
-        async for request in requests:
+        async for request in call.requests():
             progress.clear()
             conversation.send(parse(message, request))
             while conversation.backlog > _AHEAD:

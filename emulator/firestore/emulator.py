@@ -19,6 +19,7 @@ from google.cloud.firestore_v1.services.firestore.transports import (
 from emulator.channel import InProcessChannel
 from emulator.clock import Clock, SystemClock
 from emulator.faults import Faults
+from emulator.firestore.clearing import ClearingOverHttp
 from emulator.firestore.control import Control
 from emulator.firestore.counts import Counts
 from emulator.firestore.document_lines import document_line, read_documents
@@ -107,11 +108,20 @@ class Emulator:
     async def serving(self, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
         """Serve this data over gRPC while inside; gives the address that it is bound to (port 0: any free one).
 
+        Over HTTP/1.1, `DELETE /emulator/v1/projects/{project}/databases/{database}/documents` clears a database there,
+        as it does with the official emulator.
+
         Raises:
             OSError: the address cannot be bound.
         """
-        async with serve(self._front, address, max_request_bytes=MAX_REQUEST_BYTES) as bound:
-            yield bound
+        clearing = ClearingOverHttp(Control(self))
+        try:
+            async with serve(
+                self._front, address, max_request_bytes=MAX_REQUEST_BYTES, http=clearing
+            ) as bound:
+                yield bound
+        finally:
+            await clearing.close()
 
     @asynccontextmanager
     async def controlling(self, address: str = "127.0.0.1:0") -> AsyncIterator[str]:

@@ -1,0 +1,109 @@
+"""gRPC's messages and headers as the bytes that HTTP/2 carries (gRPC's PROTOCOL-HTTP2.md), from the server's side."""
+
+from __future__ import annotations
+
+import zlib
+from urllib.parse import quote_from_bytes
+
+from grpc import StatusCode
+
+from emulator.status import Status
+
+_PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
+
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+"""How zlib calls the encodings."""
+
+ENCODINGS = b"identity, deflate, gzip"
+"""What a client may compress its messages by."""
+
+_TIMEOUT_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+"""Seconds."""
+
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+"""The characters of a status message that go as they are."""
+
+
+def frame(message: bytes) -> bytes:
+    """A message as a response carries it."""
+    return b"\0%b%b" % (len(message).to_bytes(4, "big"), message)
+
+
+def status_trailers(code: StatusCode, message: str = "") -> list[tuple[bytes, bytes]]:
+    """The headers that end a response."""
+    trailers = [(b"grpc-status", b"%d" % code.value[0])]
+    if message:
+        trailers.append((b"grpc-message", quote_from_bytes(message.encode(), safe=_PLAIN).encode()))
+    return trailers
+
+
+def timeout(header: bytes) -> float | None:
+    """Seconds of a `grpc-timeout`, such as b"100m"; None where it makes no sense."""
+    unit = _TIMEOUT_UNITS.get(header[-1:])
+    digits = header[:-1]
+    return int(digits) * unit if unit is not None and digits.isdigit() else None
+
+
+class MessageReader:
+    """Takes the bytes of a request's stream apart.
+
+    Args:
+        encoding: the request's `grpc-encoding`.
+        max_bytes: of a message, also after it is unpacked.
+    """
+
+    def __init__(self, encoding: bytes, max_bytes: int) -> None:
+        self._encoding = encoding
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of a further message has come."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete with these bytes.
+
+        Raises:
+            Status: a message is too large, or cannot be unpacked.
+        """
+        buffer = self._buffer
+        buffer += data
+        messages = []
+        while len(buffer) >= _PREFIX:
+            end = _PREFIX + int.from_bytes(buffer[1:_PREFIX], "big")
+            if end - _PREFIX > self._max_bytes:
+                raise self._too_large(end - _PREFIX)
+            if len(buffer) < end:
+                break
+            message = bytes(buffer[_PREFIX:end])
+            messages.append(self._unpack(message) if buffer[0] else message)
+            del buffer[:end]
+        return messages
+
+    def _unpack(self, message: bytes) -> bytes:
+        bits = _WINDOW_BITS.get(self._encoding)
+        if bits is None:
+            raise Status(
+                StatusCode.UNIMPLEMENTED,
+                f"A message is compressed by {self._encoding.decode(errors='replace')!r}: expected one of "
+                f"{ENCODINGS.decode()}.",
+            )
+        unpacking = zlib.decompressobj(wbits=bits)
+        try:
+            unpacked = unpacking.decompress(message, self._max_bytes)
+        except zlib.error as error:
+            raise Status(StatusCode.INTERNAL, f"A compressed message cannot be unpacked: {error}.") from error
+        if unpacking.unconsumed_tail:
+            raise self._too_large(None)
+        if not unpacking.eof:
+            raise Status(StatusCode.INTERNAL, "A compressed message cannot be unpacked: its end is missing.")
+        return unpacked
+
+    def _too_large(self, size: int | None) -> Status:
+        what = "unpacked" if size is None else f"{size} bytes"
+        return Status(
+            StatusCode.RESOURCE_EXHAUSTED, f"Received message larger than max ({what} vs. {self._max_bytes})"
+        )

@@ -1,0 +1,99 @@
+"""Listening on an address, and telling by their first bytes which protocol connections speak."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from emulator.http2 import PREFACE
+
+HttpProtocol = Callable[[], asyncio.Protocol]
+"""Makes the protocol of a connection that speaks HTTP/1.1."""
+
+_SETTINGS = 4
+_KIND_AT = len(PREFACE) + 4
+"""The frame behind the preface has to be one of settings (RFC 9113, 3.4); so many bytes tell."""
+
+_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ")
+
+_WILDCARDS = ("::", "*", "")
+
+
+@asynccontextmanager
+async def listen(address: str, protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[str]:
+    """Listen on an address such as "127.0.0.1:0" (0: any free port); gives the one it is bound to.
+
+    A name is listened to at each of its addresses, and "[::]" at those of IPv4 too.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    host, _, port = address.rpartition(":")
+    async with AsyncExitStack() as stack:
+        bound = 0
+        try:
+            for family, where in await _addresses(host.strip("[]"), int(port)):
+                dual = where[0] in _WILDCARDS and family == socket.AF_INET6
+                listening = socket.create_server(
+                    (where[0], bound or where[1]), family=family, backlog=1_024, dualstack_ipv6=dual
+                )
+                stack.callback(listening.close)
+                bound = listening.getsockname()[1]
+                server = await loop.create_server(protocol, sock=listening)
+                stack.callback(server.close)
+        except (OSError, OverflowError, ValueError) as error:
+            raise OSError(
+                f"cannot bind {address}: it is in use, or not of this machine; choose another"
+            ) from error
+        yield f"{host}:{bound}"
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    if host in _WILDCARDS:
+        family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        return [(family, ("::" if family == socket.AF_INET6 else "0.0.0.0", port))]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((family, where) for family, _, _, _, where in found))
+
+
+class FirstBytes(asyncio.Protocol):
+    """Listens to a connection's first bytes, and hands it on to whoever speaks its protocol.
+
+    Args:
+        http2: makes a connection of HTTP/2.
+        http: makes one of HTTP/1.1; None: it is hung up on.
+    """
+
+    def __init__(self, http2: Callable[[], asyncio.Protocol], http: HttpProtocol | None) -> None:
+        self._http2 = http2
+        self._http = http
+        self._transport: Any = None
+        self._heard = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        # asyncio does so itself for sockets that say that they are TCP's; those of socket.create_server do not say it.
+        # Without it, what is sent in two parts waits for an acknowledgement that its receiver may put off for 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = heard = self._heard + data
+        if heard.startswith(PREFACE):
+            if len(heard) >= _KIND_AT:
+                kind = heard[_KIND_AT - 1]
+                self._hand_on(self._http2) if kind == _SETTINGS else self._transport.close()
+        elif self._http is not None and heard.startswith(_METHODS):
+            self._hand_on(self._http)
+        elif not any(start.startswith(heard) for start in (PREFACE, *_METHODS)):
+            self._transport.close()
+
+    def _hand_on(self, make: Callable[[], asyncio.Protocol]) -> None:
+        protocol = make()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(self._heard)
