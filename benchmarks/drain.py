@@ -1,6 +1,6 @@
 """Draining a backlog, beside its floor and the plain ways: `python -m benchmarks.drain [--json] [--quick]`.
 
-A recipient with a state has ten batches (five of 1,000) of outstanding events of 200 bytes. Ours drains them, the floor
+A recipient with a state has twenty batches (ten of 1,000) of outstanding events of 200 bytes. Ours drains them, the floor
 is the same RPCs (a listing beside each commit), and plain runs batch after batch. Times are of one batch.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.process_batch import LATENCIES, MANY, SIZES, Batches, Count, Wor
 
 def batches(events: int) -> int:
     """How many batches a backlog has."""
-    return 10 if events < MANY else 5
+    return 20 if events < MANY else 10
 
 
 class Drains:

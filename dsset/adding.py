@@ -129,18 +129,18 @@ async def add_each(
     request that is refused as a whole is sent again in halves, down to the items that are to blame.
     """
     adding = [Adding(name, item, tell=tell) for name, item in named]
-    slots = asyncio.Semaphore(_PARALLEL)
-
-    async def add_chunk(chunk: list[Adding]) -> None:
-        async with slots:
-            await _add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
-
-    first, *others = _chunks(adding)
-    if not others:
-        await _add_chunk(wire, first, token, tombstones_delay, Backoff(clock, rng, timeout))
+    chunks = list(_chunks(adding))
+    if len(chunks) == 1:
+        await _add_chunk(wire, adding, token, tombstones_delay, Backoff(clock, rng, timeout))
     else:
+        slots = asyncio.Semaphore(_PARALLEL)
+
+        async def add_chunk(chunk: list[Adding]) -> None:
+            async with slots:
+                await _add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
+
         async with asyncio.TaskGroup() as group:
-            for chunk in (first, *others):
+            for chunk in chunks:
                 group.create_task(add_chunk(chunk))
     return [one.outcome for one in adding if one.outcome is not None]
 

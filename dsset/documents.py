@@ -83,10 +83,16 @@ def create(name: str, item: Item, token: bytes) -> EncodedWrite:
     """The write that adds an item, and fails where its document lies already."""
     entries = text_entry(b"id", item.id) + bytes_entry(b"value", item.value)
     if token:
-        entries += bytes_entry(b"token", token)
+        entries += _token_entry(token)
     if item.process_after is None and not item.metadata:
         return creation(name, entries + _READY_ENTRY)
     return creation(name, entries + field_entries({"due": Value(integer_value=due(item)), **_metadata(item)}))
+
+
+@lru_cache(maxsize=8)
+def _token_entry(token: bytes) -> bytes:
+    """What all that is added together has in common."""
+    return bytes_entry(b"token", token)
 
 
 def revive(name: str, item: Item, token: bytes, version: Any) -> Any:

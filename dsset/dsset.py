@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from random import Random, SystemRandom
 
 from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
@@ -15,7 +15,7 @@ from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
-from dsset.adding import MAX_BYTES, MAX_WRITES, add_each
+from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
@@ -88,7 +88,7 @@ class DSSet:
             raise TypeError(
                 f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
             )
-        if not isinstance(name, str) or not name or "/" in name or _RESERVED_NAME.fullmatch(name):
+        if not isinstance(name, str) or not _may_be_a_name(name):
             raise ValueError(
                 f"name must be the ID of a collection, and none that Firestore reserves, not {name!r}"
             )
@@ -136,23 +136,17 @@ class DSSet:
             return []
         if not checked:
             return []
+        if len(checked) == 1:  # as most are: what follows takes some microseconds
+            (outcome,) = await self._add_each([(self._document_name(checked[0].id), checked[0])], timeout)
+            if isinstance(outcome, GoogleAPICallError):
+                raise AddError([None], {0: outcome}) from outcome
+            return [outcome]
         first: dict[str, int] = {}  # the position of each ID's first item, in order
         for position, item in enumerate(checked):
             first.setdefault(item.id, position)
         positions = builtins.list(first.values())
         named = [(self._document_name(checked[position].id), checked[position]) for position in positions]
-        if self._shared_adds is not None:
-            outcomes = await self._shared_adds.add_each(named, timeout)
-        else:
-            outcomes = await add_each(
-                Wire.of(self._client),
-                named,
-                self._rng.randbytes(16),
-                tombstones_delay=self._tombstones_delay,
-                clock=self._clock,
-                rng=self._rng,
-                timeout=timeout,
-            )
+        outcomes = await self._add_each(named, timeout)
         results: builtins.list[bool | None] = [False] * len(checked)
         errors: dict[int, Exception] = {}
         for position, outcome in zip(positions, outcomes, strict=True):
@@ -370,8 +364,29 @@ class DSSet:
         responses = Wire.of(self._client).run_query(self._parent, query, timeout=timeout)
         return [response async for response in responses]
 
+    async def _add_each(
+        self, named: Sequence[tuple[str, Item]], timeout: timedelta
+    ) -> builtins.list[Outcome]:
+        """For each (document name, item), whose names differ: whether it was new, or why it could not be added."""
+        if self._shared_adds is not None:
+            return await self._shared_adds.add_each(named, timeout)
+        return await add_each(
+            Wire.of(self._client),
+            named,
+            self._rng.randbytes(16),
+            tombstones_delay=self._tombstones_delay,
+            clock=self._clock,
+            rng=self._rng,
+            timeout=timeout,
+        )
+
     def _document_name(self, item_id: str) -> str:
         return self._prefix + documents.document_id(item_id)
+
+
+@lru_cache(maxsize=64)
+def _may_be_a_name(name: str) -> bool:
+    return bool(name) and "/" not in name and not _RESERVED_NAME.fullmatch(name)
 
 
 async def _write_each(wire: Wire, writes: Sequence[protos.Write], timeout: float) -> None:

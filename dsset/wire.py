@@ -94,10 +94,9 @@ class Wire:
         """
         request = write_request(self.database, writes)
         response = await self._call(self._batch_write, request, timeout)
-        times = (
-            result.update_time for result in response.write_results
-        )  # each write has a commit of its own
-        self._hearing.hear(max(times, key=_order, default=protos.Timestamp()))
+        if self._hearing.listeners:  # each write has a commit of its own
+            times = (result.update_time for result in response.write_results)
+            self._hearing.hear(max(times, key=_order, default=protos.Timestamp()))
         return response
 
     async def begin(self, options: Any, *, timeout: float = UNARY_TIMEOUT) -> bytes:

@@ -12,7 +12,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import AddError, DSSet
-from dsset.items import Item, check_item
+from dsset.items import Item
 from eventbox.errors import EmitError
 from eventbox.events import NewEvent, Receipt
 from eventbox.inbox import to_item
@@ -22,17 +22,17 @@ from eventbox.transaction import Transaction
 
 
 def to_items(events: Iterable[NewEvent], rng: Random) -> list[Item]:
-    """The items to add, with an ID for each event that has none.
+    """The items to add, with an ID for each event that has none. The set checks them.
 
     Raises:
-        TypeError, ValueError: one of them is no event, or breaks a rule.
+        TypeError: one of them is no event.
     """
     items = []
     for position, event in enumerate(events):
         if not isinstance(event, NewEvent):
             raise TypeError(f"event {position} must be a NewEvent, not {type(event).__name__}")
         event_id = rng.randbytes(16).hex() if event.id is None else event.id
-        items.append(check_item(to_item(event, event_id, None)))
+        items.append(to_item(event, event_id, None))
     return items
 
 
