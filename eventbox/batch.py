@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from eventbox.commit import Outcome, commit
 from eventbox.errors import ContentionError, PrepareError, SkipTransition
 from eventbox.events import Event
 from eventbox.inbox import to_event
-from eventbox.kept import Kept, discard
+from eventbox.kept import Kept
+from eventbox.listing_ahead import Cursor, ListingAhead
 from eventbox.offered import Offered
 from eventbox.plan import Plan, check_garbage, plan
 from eventbox.processor import PostProcessFn, Processor, Transition
@@ -92,6 +92,7 @@ class Batch(Generic[S]):
         self._listed = 0
         self._goes_on = False
         self._kept: Kept[S] | None = None
+        self._ahead: ListingAhead | None = None  # for the next batch
         self.suspicion: Suspicion | None = None
 
     async def run(
@@ -101,14 +102,15 @@ class Batch(Generic[S]):
         skip_if_empty: bool = False,
         without: Collection[str] = (),
         kept: Kept[S] | None = None,
-        ahead: bool = False,
+        ahead: int = 0,
     ) -> BatchResult:
         """Run it without the events of these IDs; with `skip_if_empty`, prepare nothing where none is outstanding.
 
-        With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, the state
-        is kept for the next batch, and where events are left its listing begins beside the commit.
+        With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, how many
+        batches may follow, the state is kept for the next one, and where events are left its listing begins beside the
+        commit; that of the one after follows as soon as it can.
         """
-        self._goes_on = ahead
+        self._goes_on = ahead > 0
 
         async def load() -> tuple[Listing, tuple[S, int]]:
             if kept is None:
@@ -118,15 +120,25 @@ class Batch(Generic[S]):
                 return await both(self._list(bounds, without), loading)
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
-            listing = await (kept.listing or self._list(bounds, without))
+            if kept.listing is None:
+                listing = await self._list(bounds, without)
+            else:
+                listing, self._ahead = await kept.listing.take()
             return listing, (kept.state, kept.eversion)
 
-        def list_ahead(listing: Listing) -> asyncio.Task[Listing] | None:
-            if not ahead or listing.complete or self._offered.in_order:
-                return None
-            return asyncio.create_task(self._list(bounds, without, after=listing.cursor))
+        def list_ahead(listing: Listing) -> None:
+            if self._ahead is None:
+                if listing.complete or self._offered.in_order:
+                    return
+                self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
+            if ahead > 1:
+                self._ahead.go_on()
 
-        return await self._told(load, skip_if_empty, list_ahead)
+        try:
+            return await self._told(load, skip_if_empty, list_ahead)
+        finally:
+            if self._ahead is not None:
+                await self._ahead.discard()
 
     async def run_on(self, listing: Listing) -> BatchResult:
         """Run it on these events, which were listed a moment ago: the commit fails where they are so no longer."""
@@ -140,7 +152,7 @@ class Batch(Generic[S]):
         self,
         load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
         skip_if_empty: bool,
-        list_ahead: Callable[[Listing], asyncio.Task[Listing] | None] = lambda _: None,
+        list_ahead: Callable[[Listing], None] = lambda _: None,
     ) -> BatchResult:
         """Run it, and tell the telemetry and the batch log."""
         began = self._clock.monotonic()
@@ -173,7 +185,7 @@ class Batch(Generic[S]):
         self,
         load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
         skip_if_empty: bool,
-        list_ahead: Callable[[Listing], asyncio.Task[Listing] | None],
+        list_ahead: Callable[[Listing], None],
         span: Any,
     ) -> BatchResult:
         listing, (state, eversion) = await load()
@@ -192,17 +204,12 @@ class Batch(Generic[S]):
         left = tuple(event for event in events if event.id not in garbage) if garbage else events
         if not todo.transitions:
             return BatchResult(events, listing.complete, garbage)
-        next_listing = list_ahead(listing)
-        try:
-            with self._telemetry.step("eventbox.commit"):
-                committed = await self._commit(listing, left, state, eversion, todo.transitions)
-        except BaseException:
-            await discard(next_listing)
-            raise
-        if self._kept is None:
-            await discard(next_listing)
-        else:
-            self._kept = self._kept.with_listing(next_listing)
+        if self._goes_on and self._offered.may_keep(todo.transitions):
+            list_ahead(listing)
+        with self._telemetry.step("eventbox.commit"):
+            committed = await self._commit(listing, left, state, eversion, todo.transitions)
+        if self._kept is not None:
+            self._kept, self._ahead = self._kept.with_listing(self._ahead), None
         consumed = frozenset(event.id for transition in committed for event in transition.events)
         self._telemetry.removed(self._recipient, len(consumed))
         return BatchResult(
@@ -216,9 +223,7 @@ class Batch(Generic[S]):
             kept=self._kept,
         )
 
-    async def _list(
-        self, bounds: Bounds, without: Collection[str], after: tuple[int, str] | None = None
-    ) -> Listing:
+    async def _list(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
         max_events, max_bytes = self._offered.within(bounds.max_events, bounds.max_bytes)
         with self._telemetry.listing(self._recipient):
             listing = await self._inbox.list(

@@ -36,6 +36,7 @@ _MAX_FRUITLESS = 500
 """So many events may fail by themselves before the first batch succeeds: then the processor fails on everything."""
 
 _SET_ASIDE_AT_ONCE = 8
+_WITHOUT_END = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Drain:
 
     async def _run_until_drained(self) -> bool:
         skipped: frozenset[str] | None = None
-        while self._has_batches_left:
+        while self._batches_left > 0:
             if not self._may_begin():
                 return False
             skip_if_empty = self._batches > 0 or bool(self._held)
@@ -160,7 +161,7 @@ class Drain:
                     skip_if_empty=skip_if_empty,
                     without=frozenset(self._held),
                     kept=kept,
-                    ahead=self._has_batches_left,
+                    ahead=self._batches_left,
                 )
             )
             if isinstance(result, Suspicion):
@@ -187,8 +188,9 @@ class Drain:
         return False
 
     @property
-    def _has_batches_left(self) -> bool:
-        return self._bounds.max_batches is None or self._batches < self._bounds.max_batches
+    def _batches_left(self) -> int:
+        most = self._bounds.max_batches
+        return _WITHOUT_END if most is None else most - self._batches
 
     def _may_begin(self) -> bool:
         """Whether another batch may be begun: not one that would, by the longest one so far, end too late."""

@@ -6,11 +6,10 @@ the version and each event that is consumed are preconditions of the next commit
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from dsset import Listing
+from eventbox.listing_ahead import ListingAhead
 
 S = TypeVar("S")
 
@@ -26,23 +25,12 @@ class Kept(Generic[S]):
     state: S
     eversion: int
     loaded: Any = None
-    listing: asyncio.Task[Listing] | None = None
+    listing: ListingAhead | None = None
 
-    def with_listing(self, listing: asyncio.Task[Listing] | None) -> Kept[S]:
+    def with_listing(self, listing: ListingAhead | None) -> Kept[S]:
         return replace(self, listing=listing)
 
     async def discard(self) -> None:
         """End the listing that is under way."""
-        await discard(self.listing)
-
-
-async def discard(listing: asyncio.Task[Listing] | None) -> None:
-    """End a listing that nobody wants any more, whatever became of it."""
-    if listing is None:
-        return
-    listing.cancel()
-    await asyncio.wait(
-        [listing]
-    )  # not the task itself: whoever cancels us in here must not be mistaken for it
-    if not listing.cancelled():
-        listing.exception()  # nobody else asks for it
+        if self.listing is not None:
+            await self.listing.discard()

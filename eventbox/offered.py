@@ -53,6 +53,15 @@ class Offered(Generic[S]):
         outcome: Outcome = await ask(token, eversion)
         return outcome
 
+    def may_keep(self, transitions: Sequence[Transition[S]]) -> bool:
+        """Whether a commit of these may leave something that the next batch goes on from."""
+        if getattr(self._processor, "_keep", None) is not None:
+            return True
+        # nobody knows where its state lies, and so whether a side effect has written there, or a callback will
+        if any(one.side_effect is not None or one.post_process is not None for one in transitions):
+            return False
+        return not BatchScope.current().loaded  # else it wraps one of ours, which cannot be told to go on
+
     def keep(
         self,
         transaction: Transaction,
@@ -68,12 +77,7 @@ class Offered(Generic[S]):
         if keep is not None:
             loaded = keep(transaction, response, state, eversion, saved)
             return None if loaded is None else Kept(loaded.state, eversion, loaded)
-        # nobody knows where its state lies, and so whether a side effect has written there, or a callback will
-        if any(one.side_effect is not None or one.post_process is not None for one in committed):
-            return None
-        if BatchScope.current().loaded:
-            return None  # it wraps a processor of ours, which cannot be told to go on from here
-        return Kept(state, eversion)
+        return Kept(state, eversion) if self.may_keep(committed) else None
 
     def resume(self, kept: Kept[S]) -> None:
         """Let it go on from what it has kept, in the batch that begins."""

@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._last_stream = 0
         self._sending: dict[Stream, None] = {}  # those that may have something to send, in turn
         self._blocked: dict[Stream, None] = {}  # those that wait for a window
+        self._reading = False
         self._woken = False
         self._paused = False
         self._pings = 0
@@ -102,13 +103,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._in += data
-        self._woken = True  # there is no need to be: what all these frames lead to is sent together
+        self._reading = True
         try:
             self._read_frames()
         except ConnectionError as error:
             self._hang_up(error.code, error.message)
         finally:
-            self._woken = False
+            self._reading = False
         self._flush()
 
     def pause_writing(self) -> None:
@@ -128,11 +129,15 @@ class Connection(asyncio.Protocol):
 
     # For streams, and for the server -----------------------------------------------------------------------------
 
-    def wake(self, stream: Stream | None) -> None:
-        """Send at the loop's next turn, also what this stream has."""
+    def wake(self, stream: Stream | None, *, at_once: bool = False) -> None:
+        """Send what there is, also of this stream: at the loop's next turn, or at once."""
         if stream is not None:
             self._sending[stream] = None
-        if not self._woken:
+        if self._reading:
+            return  # what all the frames lead to that are there is sent together
+        if at_once:
+            self._flush()
+        elif not self._woken:
             self._woken = True
             self._loop.call_soon(self._turn)
 

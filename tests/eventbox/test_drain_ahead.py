@@ -22,7 +22,6 @@ from eventbox import (
     Transaction,
     Transition,
 )
-from eventbox.kept import discard
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 from tests.eventbox.support import Deciding, InTransaction, Recording, document, emit, fill
@@ -69,15 +68,50 @@ async def test_a_processor_of_another_kind_pays_for_its_check_and_its_commit(
     assert emulator.counts.rpcs["BatchGetDocuments"] == 1 + 4
 
 
-async def test_the_last_batch_that_may_be_lists_nothing_ahead(
-    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
+@pytest.mark.parametrize("batches", [1, 2, 3, 4])
+async def test_nothing_is_listed_for_batches_that_may_not_be(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock, batches: int
 ) -> None:
-    await fill(box, to, 50)
+    await fill(box, to, 80)
     emulator.counts.reset()
     emulator.faults.add(Fault(latency=timedelta(seconds=1), times=None))
-    report = await while_advancing(clock, box.drain(to, Recording(to), max_events=10, max_batches=2))
-    assert report.events == 20
-    assert emulator.counts.rpcs["RunQuery"] == 2
+    report = await while_advancing(clock, box.drain(to, Recording(to), max_events=10, max_batches=batches))
+    assert report.events == batches * 10
+    assert emulator.counts.rpcs["RunQuery"] == batches
+
+
+async def test_a_batch_waits_for_its_commit_alone_where_listings_take_turns_with_it(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
+) -> None:
+    await fill(box, to, 25)
+    for rpc, seconds in {"RunQuery": (1, 1, 5, 1), "Commit": (5, 1, 1)}.items():
+        for one in seconds:
+            emulator.faults.add(Fault(rpc=rpc, latency=timedelta(seconds=one), times=1))
+    began = clock.monotonic()
+    report = await while_advancing(clock, box.drain(to, Recording(to), max_events=10))
+    assert report.events == 25
+    # the third batch's listing is under way from second 2 to 7, beside the first two commits, which end at 6 and 7
+    assert clock.monotonic() - began == 7 + 1 + 1
+
+
+async def test_what_cannot_be_gone_on_from_is_not_listed_ahead_in_vain(
+    box: EventBox, to: Recipient, emulator: Emulator
+) -> None:
+    await fill(box, to, 40)
+    emulator.counts.reset()
+
+    async def nothing(transaction: Transaction) -> None:
+        """Whatever it does, it may have been to the state."""
+
+    processor = InTransaction(
+        to,
+        lambda events, n: Mutation(
+            [Transition(n + len(events), events=events, side_effect=nothing)] if events else []
+        ),
+    )
+    assert (await box.drain(to, processor, max_events=10)).events == 40
+    assert emulator.counts.rpcs["RunQuery"] == 5
+    assert emulator.counts.reads == 40 + 1 + 5 + 4  # its own: 5 loads and 4 looks at the version
 
 
 async def test_a_stop_ends_the_listing_that_is_under_way(
@@ -263,27 +297,6 @@ async def test_a_drain_that_is_cancelled_leaves_no_task(
         await task
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
-
-
-async def test_a_cancellation_while_a_listing_is_given_up_is_not_swallowed() -> None:
-    ending, ended = asyncio.Event(), asyncio.Event()
-
-    async def list_slowly() -> Any:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ending.set()
-            await ended.wait()
-
-    listing = asyncio.create_task(list_slowly())
-    await asyncio.sleep(0)
-    discarding = asyncio.create_task(discard(listing))
-    await ending.wait()
-    discarding.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await discarding
-    ended.set()
-    await asyncio.wait([listing])
 
 
 async def test_a_skip_lists_from_the_start_again(box: EventBox, to: Recipient) -> None:

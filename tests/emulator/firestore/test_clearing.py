@@ -24,7 +24,9 @@ async def count(client: AsyncClient) -> int:
     return len(await client.collection("a").get())
 
 
-@pytest.mark.parametrize("path", [DOCUMENTS, DOCUMENTS.replace("(default)", "%28default%29"), DOCUMENTS + "/"])
+@pytest.mark.parametrize(
+    "path", [DOCUMENTS, DOCUMENTS.replace("(default)", "%28default%29"), DOCUMENTS + "/"]
+)
 async def test_a_database_is_cleared_at_the_port_that_clients_use(path: str) -> None:
     async with Emulator().serving() as address, connect(address, "demo") as client:
         async with connect(address, "other") as other:

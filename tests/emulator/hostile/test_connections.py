@@ -58,7 +58,8 @@ async def test_a_burst_of_calls_is_answered_to_the_last(channel: grpc.aio.Channe
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HELO x\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
         b"\0" * 10_000,
         PREFACE + b"\xff" * 10_000,
         PREFACE + b"\0\0\0\4\0\0\0\0\0\0\0\5\1\4\0\0\0\1\xff\xff\xff\xff\xff",

@@ -10,6 +10,7 @@ from dsset import protos
 from eventbox import DocumentProcessor, EventBox
 from eventbox.batch import Batch
 from eventbox.drain import Drain
+from eventbox.listing_ahead import ListingAhead
 from eventbox.staging import Staging
 from eventbox.state_codec import Encoded
 from eventbox.transaction import Transaction
@@ -189,7 +190,12 @@ def a_drain_goes_on_from_the_state_that_it_has_loaded() -> list[Change]:
 
 @mutant("transfers")
 def a_drain_lists_ahead_from_the_beginning() -> list[Change]:
-    return [rewritten(Batch, "run", "after=listing.cursor", "after=None")]
+    return [rewritten(ListingAhead, "__init__", "self._list(after)", "self._list(None)")]
+
+
+@mutant("transfers")
+def a_drain_lists_for_the_batch_after_the_next_what_it_listed_for_the_next() -> list[Change]:
+    return [rewritten(ListingAhead, "_begin_next", "listing.cursor", "None")]
 
 
 @mutant("transfers")

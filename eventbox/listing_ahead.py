@@ -1,0 +1,71 @@
+"""`ListingAhead`: what a drain lists before it needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from dsset import Listing
+
+Cursor: TypeAlias = tuple[int, str] | None
+
+_MAX_BYTES = 4 * 1024 * 1024
+"""Of events that are in hand while the next ones are listed: of larger ones two batches are enough in memory."""
+
+
+class ListingAhead:
+    """The listing for the next batch, under way, and behind it the one for the batch after that.
+
+    The latter begins when the former has arrived, though the batch of that may have to wait for a commit: so batches of
+    a backlog wait for their commits alone, unless listings take longer than those.
+
+    Either it is taken, or `discard` must be called: a task is under way.
+
+    Args:
+        list_behind: lists what lies behind a cursor.
+        after: where the first begins.
+    """
+
+    def __init__(self, list_behind: Callable[[Cursor], Awaitable[Listing]], after: Cursor) -> None:
+        self._list_behind = list_behind
+        self._goes_on = False
+        self._next: ListingAhead | None = None
+        self._task = asyncio.create_task(self._list(after))
+
+    def go_on(self) -> None:
+        """List for the batch after the next, too, as soon as the next one's listing has arrived."""
+        self._goes_on = True
+        if self._task.done() and not self._task.cancelled() and self._task.exception() is None:
+            self._begin_next(self._task.result())
+
+    async def take(self) -> tuple[Listing, ListingAhead | None]:
+        """The listing, and the one for the batch after that, where it is under way. Cancelled, it discards both."""
+        try:
+            listing = await self._task
+        except asyncio.CancelledError:
+            await self.discard()
+            raise
+        return listing, self._next
+
+    async def discard(self) -> None:
+        """End what nobody wants any more, whatever became of it."""
+        self._goes_on = False
+        self._task.cancel()
+        # not the task itself: whoever cancels us in here must not be mistaken for it
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()  # nobody else asks for it
+        if self._next is not None:
+            await self._next.discard()
+
+    async def _list(self, after: Cursor) -> Listing:
+        listing = await self._list_behind(after)
+        if self._goes_on:
+            self._begin_next(listing)
+        return listing
+
+    def _begin_next(self, listing: Listing) -> None:
+        small = sum(len(item.value) for item in listing.items) <= _MAX_BYTES
+        if self._next is None and small and not listing.complete:
+            self._next = ListingAhead(self._list_behind, listing.cursor)
