@@ -1,7 +1,7 @@
 """Draining a backlog, beside its floor and the plain ways: `python -m benchmarks.drain [--json] [--quick]`.
 
-A recipient with a state has twenty batches (ten of 1,000) of outstanding events of 200 bytes. Ours drains them, the floor
-is the same RPCs (a listing beside each commit), and plain runs batch after batch. Times are of one batch.
+A recipient with a state has twenty batches (ten of 1,000) of outstanding events of 200 bytes. Ours drains them, the
+floor is the same RPCs (a listing beside each commit), and plain runs batch after batch. Times are of one batch.
 """
 
 from __future__ import annotations

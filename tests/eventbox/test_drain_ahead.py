@@ -95,10 +95,11 @@ async def test_a_batch_waits_for_its_commit_alone_where_listings_take_turns_with
 
 
 async def test_what_cannot_be_gone_on_from_is_not_listed_ahead_in_vain(
-    box: EventBox, to: Recipient, emulator: Emulator
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
 ) -> None:
     await fill(box, to, 40)
     emulator.counts.reset()
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=1), times=None))
 
     async def nothing(transaction: Transaction) -> None:
         """Whatever it does, it may have been to the state."""
@@ -109,7 +110,8 @@ async def test_what_cannot_be_gone_on_from_is_not_listed_ahead_in_vain(
             [Transition(n + len(events), events=events, side_effect=nothing)] if events else []
         ),
     )
-    assert (await box.drain(to, processor, max_events=10)).events == 40
+    report = await while_advancing(clock, box.drain(to, processor, max_events=10))
+    assert report.events == 40
     assert emulator.counts.rpcs["RunQuery"] == 5
     assert emulator.counts.reads == 40 + 1 + 5 + 4  # its own: 5 loads and 4 looks at the version
 
