@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 STREAM_WINDOW = 2**20
 """Bytes that a client may send on a stream before they are taken."""
 
+_AT_ONCE = 2**16
+"""Bytes that a stream sends before it is another's turn."""
+
 _HIGH_WATER = 2**16
 """Bytes that wait to be sent on a stream before whoever writes them has to wait."""
 
@@ -71,7 +74,7 @@ class Stream:
         """Whether nothing is sent any more."""
         self._connection = connection
         self._begin: bytes | None = None
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._waiting = 0  # bytes of it
         self._end: bytes | None = None
         self._room: asyncio.Future[None] | None = None
@@ -114,7 +117,7 @@ class Stream:
     # For the connection ----------------------------------------------------------------------------------------
 
     def pump(self, connection: Connection) -> bool:
-        """Hand on what the windows let through; whether that was all."""
+        """Hand on what the windows let through, and is not too much at once; whether that was all."""
         if self.closed:
             return True
         out = connection.out
@@ -142,7 +145,7 @@ class Stream:
         if self.receiver is not None:
             self.receiver.lost()
 
-    def _send_headers(self, out: list[bytes], block: bytes, flags: int, max_frame: int) -> None:
+    def _send_headers(self, out: list[bytes | memoryview], block: bytes, flags: int, max_frame: int) -> None:
         kind = Kind.HEADERS
         while len(block) > max_frame:
             out += (head(max_frame, kind, flags, self.id), block[:max_frame])
@@ -150,7 +153,7 @@ class Stream:
         out += (head(len(block), kind, flags | END_HEADERS, self.id), block)
 
     def _send_data(self, connection: Connection) -> None:
-        window = min(self.send_window, connection.send_window)
+        window = min(self.send_window, connection.send_window, _AT_ONCE)
         if window <= 0:
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
@@ -161,7 +164,8 @@ class Stream:
         self.send_window -= sending
         connection.send_window -= sending
         self._waiting = len(data) - sending
-        self._out = [data[sending:]] if self._waiting else []
+        # no copy of what is left, or a large message would be copied again for each part of it
+        self._out = [memoryview(data)[sending:]] if self._waiting else []
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
