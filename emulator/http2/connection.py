@@ -47,8 +47,11 @@ _DEFAULT_WINDOW = 2**16 - 1
 _AT_ONCE = 2**18
 """Bytes of streams that go out in one turn of the event loop, or a little more: what others say meanwhile is heard."""
 
-_MAX_PINGS = 64
-"""Pings within a second in which nothing else is sent; gRPC's own servers put up with two in five minutes."""
+_MAX_ACKS = 64
+"""Pings and settings within a second in which nothing else is sent; gRPC's own servers take two pings in five minutes."""
+
+_MAX_UNHEARD = 2**16
+"""Bytes of answers to a peer's own frames, such as pings, that wait for it to read."""
 
 Accept = Callable[[Stream, dict[bytes, bytes]], Receiver | None]
 """Takes a new stream and its request's headers; None: it has been answered already."""
@@ -87,8 +90,9 @@ class Connection(asyncio.Protocol):
         self._reading = False
         self._woken = False
         self._paused = False
-        self._pings = 0
-        self._pinged_since = 0.0
+        self._unheard = 0  # bytes that were sent while that is paused
+        self._acks = 0
+        self._acks_since = 0.0
 
     # asyncio.Protocol --------------------------------------------------------------------------------------------
 
@@ -120,6 +124,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._unheard = 0
         self.wake(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,8 +167,6 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Break off all streams, and hang up."""
         self._hang_up(ErrorCode.NO_ERROR, "")
-        if self._transport.get_write_buffer_size():  # its peer does not listen, and shall not be waited for
-            self._transport.abort()
 
     # What comes in -----------------------------------------------------------------------------------------------
 
@@ -278,32 +281,38 @@ class Connection(asyncio.Protocol):
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "settings are not of one stream")
         if flags & ACK:
             return
-        for setting, value in read_settings(payload):
+        # the last of each holds, and a frame that repeats one costs no more than one
+        for setting, value in dict(read_settings(payload)).items():
             if setting == Setting.INITIAL_WINDOW_SIZE:
                 if value > MAX_WINDOW:
                     raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
                 for one in self._streams.values():  # it may become negative (RFC 9113, 6.9.2)
                     one.send_window += value - self._stream_window
+                    if one.send_window > MAX_WINDOW:
+                        raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
                 self._stream_window = value
             elif setting == Setting.MAX_FRAME_SIZE:
                 if not MIN_MAX_FRAME <= value <= MAX_MAX_FRAME:
                     raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "no size of a frame")
                 self.max_frame = value
-        self.out.append(frame(Kind.SETTINGS, ACK, 0))
+        self._acknowledge(Kind.SETTINGS, b"")
         self._unblock()
 
     def _read_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) != 8:
             raise ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a ping has eight bytes, and no stream")
-        if flags & ACK:
-            return
+        if not flags & ACK:
+            self._acknowledge(Kind.PING, payload)
+
+    def _acknowledge(self, kind: Kind, payload: bytes) -> None:
         now = self._loop.time()
-        if now - self._pinged_since > 1:
-            self._pings, self._pinged_since = 0, now
-        self._pings += 1
-        if self._pings > _MAX_PINGS:
+        if now - self._acks_since > 1:
+            self._acks, self._acks_since = 0, now
+        self._acks += 1
+        if self._acks > _MAX_ACKS:
+            # gRPC's clients know these words
             raise ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
-        self.out.append(frame(Kind.PING, ACK, 0, payload))
+        self.out.append(frame(kind, ACK, 0, payload))
 
     def _read_window_update(self, flags: int, id: int, payload: bytes) -> None:
         increment = read_number(payload)
@@ -339,12 +348,18 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._sending and not self._paused:
-            self._pings = 0
+            self._acks = 0
             self._pump()
         if self.out:
             data, self.out = b"".join(self.out), []
-            if not self._transport.is_closing():
-                self._transport.write(data)
+            if self._transport.is_closing():
+                return
+            if self._paused:
+                self._unheard += len(data)
+                if self._unheard > _MAX_UNHEARD:
+                    self._transport.abort()
+                    return
+            self._transport.write(data)
         if self._sending and not self._paused:
             self.wake(None)
 
@@ -369,6 +384,8 @@ class Connection(asyncio.Protocol):
         self.out.append(goaway(self._last_stream, code, message))
         self._flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():  # its peer does not listen, and shall not be waited for
+            self._transport.abort()
 
 
 _READERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
