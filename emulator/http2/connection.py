@@ -48,7 +48,7 @@ _AT_ONCE = 2**18
 """Bytes of streams that go out in one turn of the event loop, or a little more: what others say meanwhile is heard."""
 
 _MAX_ACKS = 64
-"""Pings and settings within a second in which nothing else is sent; gRPC's own servers take two pings in five minutes."""
+"""Pings and settings within a second in which nothing else is sent; gRPC's servers take two pings in five minutes."""
 
 _MAX_UNHEARD = 2**16
 """Bytes of answers to a peer's own frames, such as pings, that wait for it to read."""
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "there is nothing to continue")
         _, first_flags, block = self._open_block
         block += payload
-        if len(block) > MAX_HEADER_BYTES or not payload:  # a flood of either kind
+        if len(block) > MAX_HEADER_BYTES or not (payload or flags & END_HEADERS):  # a flood of either kind
             raise ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many headers")
         if flags & END_HEADERS:
             self._open_block = None

@@ -10,8 +10,8 @@ from emulator.http2.frames import ConnectionError, ErrorCode, Headers
 MAX_HEADER_BYTES = 2**16
 """Of a request's headers, unpacked."""
 
-_MAX_KEPT = 256
-"""Blocks whose meaning is remembered."""
+_MAX_KEPT, _MAX_KEPT_BYTES = 256, 2**10
+"""Blocks whose meaning is remembered, and the size of each."""
 
 
 def encode(headers: Headers) -> bytes:
@@ -42,7 +42,7 @@ class BlockReader:
                 raise ConnectionError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
             if self._table.changed or len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            if not self._table.changed:
+            if not self._table.changed and len(block) <= _MAX_KEPT_BYTES:
                 self._kept[block] = headers
         return headers
 
