@@ -45,16 +45,19 @@ async def serve(
     """
     service = _Service(front, 4 * max_request_bytes)
     connections: set[Connection] = set()
-    first_bytes = partial(FirstBytes, lambda: Connection(service.accept, connections), http)
-    async with listen(address, first_bytes) as bound:
-        try:
+    silent: set[FirstBytes] = set()
+    first_bytes = partial(FirstBytes, lambda: Connection(service.accept, connections), http, silent)
+    try:
+        async with listen(address, first_bytes) as bound:
             yield bound
-        finally:
-            for connection in list(connections):
-                connection.close()
-            # what is cancelled by that needs some turns of the loop, and would be reported if the loop ended first
-            for _ in range(10):
-                await asyncio.sleep(0)
+    finally:
+        for connection in list(connections):
+            connection.close()
+        for one in list(silent):
+            one.close()
+        # what is cancelled by that needs some turns of the loop, and would be reported if the loop ended first
+        for _ in range(10):
+            await asyncio.sleep(0)
 
 
 class _Service:

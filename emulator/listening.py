@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -21,6 +22,14 @@ _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIO
 
 _WILDCARDS = ("::", "*", "")
 
+_BACKLOG = 1_024
+"""Connections that wait to be taken."""
+
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What an address of IPv6 is where there is none; "localhost" may have one all the same, as in many containers."""
+
+Address = tuple[socket.AddressFamily, Any]
+
 
 @asynccontextmanager
 async def listen(address: str, protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[str]:
@@ -36,14 +45,10 @@ async def listen(address: str, protocol: Callable[[], asyncio.Protocol]) -> Asyn
     async with AsyncExitStack() as stack:
         bound = 0
         try:
-            for family, where in await _addresses(host.strip("[]"), int(port)):
-                dual = where[0] in _WILDCARDS and family == socket.AF_INET6
-                listening = socket.create_server(
-                    (where[0], bound or where[1]), family=family, backlog=1_024, dualstack_ipv6=dual
-                )
+            for listening in _bind(await _addresses(host.strip("[]"), int(port))):
                 stack.callback(listening.close)
                 bound = listening.getsockname()[1]
-                server = await loop.create_server(protocol, sock=listening)
+                server = await loop.create_server(protocol, sock=listening, backlog=_BACKLOG)
                 stack.callback(server.close)
         except (OSError, OverflowError, ValueError) as error:
             raise OSError(
@@ -52,7 +57,28 @@ async def listen(address: str, protocol: Callable[[], asyncio.Protocol]) -> Asyn
         yield f"{host}:{bound}"
 
 
-async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+def _bind(addresses: list[Address]) -> Iterator[socket.socket]:
+    """Sockets at those of these addresses that the machine has, each on the first one's port."""
+    bound = 0
+    absent: OSError | None = None
+    for family, where in addresses:
+        dual = where[0] in _WILDCARDS and family == socket.AF_INET6
+        try:
+            listening = socket.create_server(
+                (where[0], bound or where[1]), family=family, dualstack_ipv6=dual
+            )
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            absent = error
+        else:
+            bound = listening.getsockname()[1]
+            yield listening
+    if not bound and absent is not None:
+        raise absent
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
     if host in _WILDCARDS:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
         return [(family, ("::" if family == socket.AF_INET6 else "0.0.0.0", port))]
@@ -67,16 +93,21 @@ class FirstBytes(asyncio.Protocol):
     Args:
         http2: makes a connection of HTTP/2.
         http: makes one of HTTP/1.1; None: it is hung up on.
+        silent: where it is until it is handed on.
     """
 
-    def __init__(self, http2: Callable[[], asyncio.Protocol], http: HttpProtocol | None) -> None:
+    def __init__(
+        self, http2: Callable[[], asyncio.Protocol], http: HttpProtocol | None, silent: set[FirstBytes]
+    ) -> None:
         self._http2 = http2
         self._http = http
+        self._silent = silent
         self._transport: Any = None
         self._heard = b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._silent.add(self)
         # asyncio does so itself for sockets that say that they are TCP's; those of socket.create_server do not say it.
         # Without it, what is sent in two parts waits for an acknowledgement that its receiver may put off for 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -92,7 +123,15 @@ class FirstBytes(asyncio.Protocol):
         elif not any(start.startswith(heard) for start in (PREFACE, *_METHODS)):
             self._transport.close()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._silent.discard(self)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.close()
+
     def _hand_on(self, make: Callable[[], asyncio.Protocol]) -> None:
+        self._silent.discard(self)
         protocol = make()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
