@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from grpc import StatusCode
@@ -34,6 +34,14 @@ _ON_THE_WAY = frozenset(
     }
 )
 """The codes after which google's Python client reads again."""
+
+
+def as_status(error: Exception) -> Status:
+    """What a call ends with that fails so: a Status as it is, any other error as a defect of the emulator."""
+    if isinstance(error, Status):
+        return error
+    _log.error("an RPC failed for a defect of the emulator", exc_info=error)
+    return Status(StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}")
 
 
 class Call:
@@ -131,7 +139,7 @@ class Call:
             self.end()
 
     def failing(self) -> _Failing:
-        """A context whose errors end the call: a Status as what it is, any other as a defect of the emulator."""
+        """A context whose errors end the call, as `as_status` has them."""
         return _Failing(self)
 
     def _expire(self) -> None:
@@ -154,13 +162,9 @@ class _Failing:
         """Nothing is failing yet."""
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if isinstance(error, Status):
-            self._call.fail(error)
-        elif isinstance(error, Exception):
-            _log.error("an RPC failed for a defect of the emulator", exc_info=error)
-            self._call.fail(Status(StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}"))
-        else:
+        if not isinstance(error, Exception):
             return False
+        self._call.fail(as_status(error))
         return True
 
 
@@ -185,17 +189,21 @@ class OneRequestCall(Call):
         self._messages: list[bytes] = []
 
     def received(self, data: bytes, credit: int) -> None:
+        self._stream.credit(credit)
+        if self._over:
+            return
         with self.failing():
-            self._stream.credit(credit)
             self._messages += self._reader.feed(data)
+            if len(self._messages) > 1:  # more of them would fill the memory
+                raise Status(StatusCode.INTERNAL, "Expected one request message, got more.")
 
     def ended(self) -> None:
         if self._over:
             return
         with self.failing():
-            if len(self._messages) != 1 or not self._reader.is_empty:
-                count = "a broken" if not self._reader.is_empty else str(len(self._messages))
-                raise Status(StatusCode.INTERNAL, f"Expected one request message, got {count}.")
+            self._reader.check_end()
+            if not self._messages:
+                raise Status(StatusCode.INTERNAL, "Expected one request message, got none.")
             self._answer(self, self._messages.pop())
 
 
@@ -221,23 +229,16 @@ class ManyRequestsCall(Call):
         self._arrived = asyncio.Event()
         self.run(answer(self))
 
-    async def requests(self) -> AsyncIterator[bytes]:
-        """The requests, as they come.
-
-        Raises:
-            Status: one of them could not be read.
-        """
-        while True:
-            while self._requests:
-                request = self._requests.popleft()
-                if self._withheld and len(self._requests) < _AHEAD:
-                    self._stream.credit(self._withheld)
-                    self._withheld = 0
-                yield request
+    async def next(self) -> bytes | None:
+        """The next request, once it is there; None: there are no more."""
+        while not self._requests:
             if self._no_more:
-                return
+                return None
             self._arrived.clear()
             await self._arrived.wait()
+        request = self._requests.popleft()
+        self._give_back()
+        return request
 
     def received(self, data: bytes, credit: int) -> None:
         if self._over:
@@ -248,11 +249,18 @@ class ManyRequestsCall(Call):
         except Status as status:
             self.break_off(status)
         self._withheld += credit
-        if len(self._requests) < _AHEAD:
-            self._stream.credit(self._withheld)
-            self._withheld = 0
+        self._give_back()
         self._arrived.set()
 
     def ended(self) -> None:
+        try:
+            self._reader.check_end()
+        except Status as status:
+            self.break_off(status)
         self._no_more = True
         self._arrived.set()
+
+    def _give_back(self) -> None:
+        if self._withheld and len(self._requests) < _AHEAD:
+            self._stream.credit(self._withheld)
+            self._withheld = 0

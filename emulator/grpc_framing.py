@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from urllib.parse import quote_from_bytes
 
@@ -25,6 +26,9 @@ _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """The characters of a status message that go as they are."""
 
 
+_OUTER_BLANKS = re.compile(r"\A +| +\Z")
+
+
 def frame(message: bytes) -> bytes:
     """A message as a response carries it."""
     return b"\0%b%b" % (len(message).to_bytes(4, "big"), message)
@@ -34,7 +38,10 @@ def status_trailers(code: StatusCode, message: str = "") -> list[tuple[bytes, by
     """The headers that end a response."""
     trailers = [(b"grpc-status", b"%d" % code.value[0])]
     if message:
-        trailers.append((b"grpc-message", quote_from_bytes(message.encode(), safe=_PLAIN).encode()))
+        quoted = quote_from_bytes(message.encode(errors="replace"), safe=_PLAIN)
+        # no header begins or ends with a blank (RFC 9113, 8.2.1), and clients refuse one that does
+        quoted = _OUTER_BLANKS.sub(lambda blanks: "%20" * len(blanks[0]), quoted)
+        trailers.append((b"grpc-message", quoted.encode()))
     return trailers
 
 
@@ -42,7 +49,7 @@ def timeout(header: bytes) -> float | None:
     """Seconds of a `grpc-timeout`, such as b"100m"; None where it makes no sense."""
     unit = _TIMEOUT_UNITS.get(header[-1:])
     digits = header[:-1]
-    return int(digits) * unit if unit is not None and digits.isdigit() else None
+    return int(digits) * unit if unit is not None and digits.isdigit() and len(digits) <= 8 else None
 
 
 class MessageReader:
@@ -57,11 +64,6 @@ class MessageReader:
         self._encoding = encoding
         self._max_bytes = max_bytes
         self._buffer = bytearray()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing of a further message has come."""
-        return not self._buffer
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete with these bytes.
@@ -83,7 +85,18 @@ class MessageReader:
             del buffer[:end]
         return messages
 
+    def check_end(self) -> None:
+        """Take note that no more bytes come.
+
+        Raises:
+            Status: they end within a message.
+        """
+        if self._buffer:
+            raise Status(StatusCode.INTERNAL, "The request ends within a message.")
+
     def _unpack(self, message: bytes) -> bytes:
+        if self._encoding == b"identity":
+            raise Status(StatusCode.INTERNAL, "A message is compressed, and no grpc-encoding tells how.")
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             raise Status(
@@ -93,10 +106,10 @@ class MessageReader:
             )
         unpacking = zlib.decompressobj(wbits=bits)
         try:
-            unpacked = unpacking.decompress(message, self._max_bytes)
+            unpacked = unpacking.decompress(message, self._max_bytes + 1)
         except zlib.error as error:
             raise Status(StatusCode.INTERNAL, f"A compressed message cannot be unpacked: {error}.") from error
-        if unpacking.unconsumed_tail:
+        if len(unpacked) > self._max_bytes:
             raise self._too_large(None)
         if not unpacking.eof:
             raise Status(StatusCode.INTERNAL, "A compressed message cannot be unpacked: its end is missing.")

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from emulator.conversation import Conversation
 from emulator.driver import Rest
 from emulator.front import Front
-from emulator.grpc_call import Call, ManyRequestsCall, OneRequestCall
+from emulator.grpc_call import Call, ManyRequestsCall, OneRequestCall, as_status
 from emulator.grpc_framing import status_trailers
 from emulator.http2 import Connection, Receiver, Stream, encode
 from emulator.listening import FirstBytes, HttpProtocol, listen
@@ -162,12 +162,12 @@ async def _feed(
 ) -> None:
     """Hand requests on as they come, but read no more of them than a few ahead of what is dealt with."""
     try:
-        async for request in call.requests():
+        while (request := await call.next()) is not None:
             progress.clear()
             conversation.send(parse(message, request))
             while conversation.backlog > _AHEAD:
                 await progress.wait()
                 progress.clear()
-    except Status as status:
-        conversation.fail(status)
+    except Exception as error:  # also a defect of the emulator, or its call would never end
+        conversation.fail(as_status(error))
     conversation.done_writing()
