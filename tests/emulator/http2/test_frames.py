@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import h2.events
 import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import Frame
 from hypothesis import given, strategies as st
 
-from emulator.http2 import Connection, Stream, encode
+from emulator.http2 import Connection, encode
 from emulator.http2.frames import PREFACE, ErrorCode, Kind, frame
 from tests.emulator.http2.peer import REQUEST, RESPONSE, TRAILERS, Peer, Recorder
 
@@ -237,10 +239,12 @@ class Output:
 
     def __init__(self) -> None:
         self.data = b""
+        self.writes = 0
         self.closed = False
 
     def write(self, data: bytes) -> None:
         self.data += data
+        self.writes += 1
 
     def close(self) -> None:
         self.closed = True
@@ -303,15 +307,26 @@ async def test_frames_may_come_byte_by_byte() -> None:
     assert answers(list(range(len(SAID)))) == answers([])
 
 
-def test_a_stream_sends_nothing_before_the_loops_next_turn() -> None:
-    """Said here because it is what makes answers go out together: `Stream` needs a connection to be woken only."""
-    woken: list[Stream | None] = []
+async def test_answers_to_what_came_together_go_out_together() -> None:
+    output = Output()
+    connection = Connection(lambda stream, headers: Echo(stream, headers), set())
+    connection.connection_made(output)
+    connection.data_received(PREFACE + b"".join(headers(id, end=True) for id in range(1, 41, 2)))
+    assert output.writes == 2  # the first is the server's preface
+    assert len(output.heard()) == 21
 
-    class Waking:
-        wake = staticmethod(woken.append)
 
-    stream = Stream(Waking(), 1, 10)  # type: ignore[arg-type]
-    stream.begin(RESPONSE)
-    stream.write(b"x")
-    stream.end(TRAILERS)
-    assert woken == [stream] * 3
+async def test_messages_of_a_stream_go_out_together_at_the_loops_next_turn_and_its_end_at_once() -> None:
+    output = Output()
+    recorders: list[Recorder] = []
+    connection = Connection(lambda stream, headers: recorders.append(Recorder(stream, headers)), set())
+    connection.connection_made(output)
+    connection.data_received(PREFACE + headers(1, end=True))
+    recorders[0].stream.begin(RESPONSE)
+    for _ in range(3):
+        recorders[0].stream.write(b"x")
+    assert output.writes == 1
+    await asyncio.sleep(0)
+    assert output.writes == 2
+    recorders[0].stream.end(TRAILERS)
+    assert output.writes == 3
