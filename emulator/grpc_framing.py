@@ -26,6 +26,9 @@ _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """The characters of a status message that go as they are."""
 
 
+_MAX_QUOTED = 6 * 1024
+"""Bytes of a status message: beyond 8 KiB of headers in all, chance decides whether gRPC's clients take them."""
+
 _OUTER_BLANKS = re.compile(r"\A +| +\Z")
 
 
@@ -38,7 +41,11 @@ def status_trailers(code: StatusCode, message: str = "") -> list[tuple[bytes, by
     """The headers that end a response."""
     trailers = [(b"grpc-status", b"%d" % code.value[0])]
     if message:
-        quoted = quote_from_bytes(message.encode(errors="replace"), safe=_PLAIN)
+        data = message.encode(errors="replace")
+        quoted = quote_from_bytes(data, safe=_PLAIN)
+        if len(quoted) > _MAX_QUOTED:
+            data = data[: _MAX_QUOTED // 3].decode(errors="ignore").encode() + b" [...]"
+            quoted = quote_from_bytes(data, safe=_PLAIN)
         # no header begins or ends with a blank (RFC 9113, 8.2.1), and clients refuse one that does
         quoted = _OUTER_BLANKS.sub(lambda blanks: "%20" * len(blanks[0]), quoted)
         trailers.append((b"grpc-message", quoted.encode()))
