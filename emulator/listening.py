@@ -79,6 +79,8 @@ def _bind(addresses: list[Address]) -> Iterator[socket.socket]:
 
 
 async def _addresses(host: str, port: int) -> list[Address]:
+    if not 0 <= port < 2**16:  # getaddrinfo takes what is left of it by 65,536
+        raise ValueError(f"{port} is no port")
     if host in _WILDCARDS:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
         return [(family, ("::" if family == socket.AF_INET6 else "0.0.0.0", port))]
