@@ -141,7 +141,7 @@ async def test_a_client_that_does_not_read_for_a_while_is_not_hung_up_on() -> No
         stream = peer.open()
         peer.recorders[stream].answer(bytes(2**18))
         await peer.turn()
-        peer.send(PING * 10)
+        peer.send(PING * 60)
         assert len(peer.unread) > 2**16
         peer.resume()
         await peer.until_ended(stream)

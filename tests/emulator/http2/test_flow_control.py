@@ -111,6 +111,22 @@ async def test_a_small_answer_does_not_wait_for_a_huge_one(window: int) -> None:
     assert len(peer.data[huge]) < 2 * MIB
 
 
+async def test_no_turn_sends_all_that_many_streams_have() -> None:
+    """What others say meanwhile would wait for it."""
+    peer = await Peer({SettingCodes.INITIAL_WINDOW_SIZE: 2**20}).greet()
+    peer.client.increment_flow_control_window(2**30)
+    streams = [peer.open() for _ in range(50)]
+    peer.reads = False
+    for stream in streams:
+        peer.recorders[stream].stream.begin(RESPONSE)
+        peer.recorders[stream].stream.write(bytes(2**16))
+    await peer.turn(10)
+    assert 2**17 < len(peer.unread) < 2**19
+    peer.resume()
+    await peer.turn(50)
+    assert {len(peer.data[stream]) for stream in streams} == {2**16}
+
+
 async def test_streams_share_a_connections_window_in_turn() -> None:
     peer = await Peer({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1}).greet()
     streams = [peer.open() for _ in range(5)]
