@@ -208,8 +208,9 @@ class Batch(Generic[S]):
             list_ahead(listing)
         with self._telemetry.step("eventbox.commit"):
             committed = await self._commit(listing, left, state, eversion, todo.transitions)
+        kept = None
         if self._kept is not None:
-            self._kept, self._ahead = self._kept.with_listing(self._ahead), None
+            kept, self._ahead = self._kept.with_listing(self._ahead), None
         consumed = frozenset(event.id for transition in committed for event in transition.events)
         self._telemetry.removed(self._recipient, len(consumed))
         return BatchResult(
@@ -220,7 +221,7 @@ class Batch(Generic[S]):
             skipped=len(committed) < len(todo.transitions),
             transitions=len(committed),
             quiet=not any(one.side_effect or one.post_process for one in committed),
-            kept=self._kept,
+            kept=kept,
         )
 
     async def _list(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:

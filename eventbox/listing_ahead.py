@@ -46,7 +46,8 @@ class ListingAhead:
         except asyncio.CancelledError:
             await self.discard()
             raise
-        return listing, self._next
+        behind, self._next = self._next, None  # or the first one taken would keep all others in memory
+        return listing, behind
 
     async def discard(self) -> None:
         """End what nobody wants any more, whatever became of it."""

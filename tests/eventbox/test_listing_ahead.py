@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -160,3 +162,18 @@ async def test_a_cancellation_while_one_is_given_up_is_not_swallowed() -> None:
         await discarding
     ended.set()
     await turns()
+
+
+async def test_what_was_taken_keeps_nothing_that_came_behind_it_in_memory() -> None:
+    inbox = Inbox()
+    ahead = ListingAhead(inbox.list_behind, None)
+    ahead.go_on()
+    await turns()
+    await inbox.arrive(0)
+    _, behind = await ahead.take()
+    assert behind is not None
+    await behind.discard()
+    second = weakref.ref(behind)
+    del behind
+    gc.collect()
+    assert second() is None
