@@ -51,14 +51,16 @@ class ListingAhead:
 
     async def discard(self) -> None:
         """End what nobody wants any more, whatever became of it."""
-        self._goes_on = False
-        self._task.cancel()
-        # not the task itself: whoever cancels us in here must not be mistaken for it
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()  # nobody else asks for it
-        if self._next is not None:
-            await self._next.discard()
+        tasks = []
+        one: ListingAhead | None = self
+        while one is not None:  # all of them before any wait, in which we may be cancelled
+            one._goes_on = False
+            one._task.cancel()
+            one._task.add_done_callback(_hear)
+            tasks.append(one._task)
+            one = one._next
+        # not the tasks themselves: whoever cancels us in here must not be mistaken for them
+        await asyncio.wait(tasks)
 
     async def _list(self, after: Cursor) -> Listing:
         listing = await self._list_behind(after)
@@ -70,3 +72,9 @@ class ListingAhead:
         small = sum(len(item.value) for item in listing.items) <= _MAX_BYTES
         if self._next is None and small and not listing.complete:
             self._next = ListingAhead(self._list_behind, listing.cursor)
+
+
+def _hear(task: asyncio.Task[Listing]) -> None:
+    """Ask for its error, which nobody else does: or it would be reported."""
+    if not task.cancelled():
+        task.exception()

@@ -164,6 +164,21 @@ async def test_a_cancellation_while_one_is_given_up_is_not_swallowed() -> None:
     await turns()
 
 
+async def test_whoever_is_cancelled_while_it_gives_up_two_ends_both() -> None:
+    inbox = Inbox()
+    ahead = ListingAhead(inbox.list_behind, None)
+    ahead.go_on()
+    await turns()
+    await inbox.arrive(0)
+    discarding = asyncio.create_task(ahead.discard())
+    await asyncio.sleep(0)
+    discarding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await discarding
+    await turns()
+    assert len(asyncio.all_tasks()) == 1
+
+
 async def test_what_was_taken_keeps_nothing_that_came_behind_it_in_memory() -> None:
     inbox = Inbox()
     ahead = ListingAhead(inbox.list_behind, None)
