@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from typing import TypeAlias
 
 from dsset import Listing
@@ -29,18 +30,22 @@ class ListingAhead:
 
     def __init__(self, list_behind: Callable[[Cursor], Awaitable[Listing]], after: Cursor) -> None:
         self._list_behind = list_behind
-        self._goes_on = False
+        self._going_on: Context | None = (
+            None  # of the batch that wants the one behind, which is part of its trace
+        )
         self._next: ListingAhead | None = None
         self._task = asyncio.create_task(self._list(after))
 
     def go_on(self) -> None:
         """List for the batch after the next, too, as soon as the next one's listing has arrived."""
-        self._goes_on = True
+        self._going_on = copy_context()
         if self._task.done() and not self._task.cancelled() and self._task.exception() is None:
             self._begin_next(self._task.result())
 
     async def take(self) -> tuple[Listing, ListingAhead | None]:
         """The listing, and the one for the batch after that, where it is under way. Cancelled, it discards both."""
+        if self._going_on is not None:
+            self._going_on = copy_context()  # the batch that went on has ended
         try:
             listing = await self._task
         except asyncio.CancelledError:
@@ -54,7 +59,7 @@ class ListingAhead:
         tasks = []
         one: ListingAhead | None = self
         while one is not None:  # all of them before any wait, in which we may be cancelled
-            one._goes_on = False
+            one._going_on = None
             one._task.cancel()
             one._task.add_done_callback(_hear)
             tasks.append(one._task)
@@ -64,14 +69,14 @@ class ListingAhead:
 
     async def _list(self, after: Cursor) -> Listing:
         listing = await self._list_behind(after)
-        if self._goes_on:
-            self._begin_next(listing)
+        self._begin_next(listing)
         return listing
 
     def _begin_next(self, listing: Listing) -> None:
-        small = sum(len(item.value) for item in listing.items) <= _MAX_BYTES
-        if self._next is None and small and not listing.complete:
-            self._next = ListingAhead(self._list_behind, listing.cursor)
+        if self._going_on is None or self._next is not None or listing.complete:
+            return
+        if sum(len(item.value) for item in listing.items) <= _MAX_BYTES:
+            self._next = self._going_on.run(ListingAhead, self._list_behind, listing.cursor)
 
 
 def _hear(task: asyncio.Task[Listing]) -> None:

@@ -194,6 +194,20 @@ async def test_the_spans_of_a_batch_lie_below_it(box: EventBox, to: Recipient, r
     assert batch.attributes["eventbox.recipient"] == "order"
 
 
+async def test_listings_ahead_belong_to_batches_that_have_not_ended(
+    box: EventBox, to: Recipient, recorder: Recorder, emulator: Emulator, clock: ManualClock
+) -> None:
+    await emit(box, to, *(str(n) for n in range(12)))
+    for rpc, seconds in {"RunQuery": 3, "Commit": 1}.items():
+        emulator.faults.add(Fault(rpc=rpc, latency=timedelta(seconds=seconds), times=None))
+    await while_advancing(clock, box.drain(to, Recording(to), max_events=2))
+    batches = {span.context.span_id: span for span in recorder.spans if span.name == "eventbox.process_batch"}
+    listings = [span for span in recorder.spans if span.name == "dsset.list"]
+    assert len(listings) >= 7
+    for listing in listings:
+        assert listing.start_time <= batches[listing.parent.span_id].end_time
+
+
 @pytest.mark.parametrize(("heard", "spans"), [(True, 4), (False, 1)])
 async def test_where_spans_go_to_nobody_the_parts_of_a_batch_have_none(
     local_client: AsyncClient, to: Recipient, heard: bool, spans: int
