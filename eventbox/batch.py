@@ -108,7 +108,7 @@ class Batch(Generic[S]):
 
         With `kept`, the state is not loaded, and the listing that is under way is taken over. With `ahead`, how many
         batches may follow, the state is kept for the next one, and where events are left its listing begins beside the
-        commit; that of the one after follows as soon as it can.
+        commit; with `kept` besides, that of the one after follows as soon as it can.
         """
         self._goes_on = ahead > 0
 
@@ -131,7 +131,9 @@ class Batch(Generic[S]):
                 if listing.complete or self._offered.in_order:
                     return
                 self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
-            if ahead > 1:
+            if (
+                ahead > 1 and kept is not None
+            ):  # else nothing has shown yet that batches go on from each other
                 self._ahead.go_on()
 
         try:

@@ -85,15 +85,15 @@ async def test_nothing_is_listed_for_batches_that_may_not_be(
 async def test_a_batch_waits_for_its_commit_alone_where_listings_take_turns_with_it(
     box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
 ) -> None:
-    await fill(box, to, 25)
-    for rpc, seconds in {"RunQuery": (1, 1, 5, 1), "Commit": (5, 1, 1)}.items():
+    await fill(box, to, 35)
+    for rpc, seconds in {"RunQuery": (1, 1, 1, 5, 1), "Commit": (1, 5, 1, 1)}.items():
         for one in seconds:
             emulator.faults.add(Fault(rpc=rpc, latency=timedelta(seconds=one), times=1))
     began = clock.monotonic()
     report = await while_advancing(clock, box.drain(to, Recording(to), max_events=10))
-    assert report.events == 25
-    # the third batch's listing is under way from second 2 to 7, beside the first two commits, which end at 6 and 7
-    assert clock.monotonic() - began == 7 + 1 + 1
+    assert report.events == 35
+    # the fourth batch's listing is under way from second 3 to 8, beside two commits, which end at 7 and 8
+    assert clock.monotonic() - began == 8 + 1 + 1
 
 
 async def test_no_more_listings_are_in_memory_however_many_batches_there_are(
@@ -111,6 +111,28 @@ async def test_no_more_listings_are_in_memory_however_many_batches_there_are(
     await box.drain(to, Counting(to), max_events=10)
     assert len(held) == 20
     assert max(held) <= held[0] + 3  # one in hand, two ahead, and that of the batch before
+
+
+async def test_one_batch_at_most_is_listed_in_vain_where_each_state_is_loaded_anew(
+    box: EventBox, to: Recipient, emulator: Emulator, clock: ManualClock
+) -> None:
+    await fill(box, to, 100)
+    emulator.counts.reset()
+    emulator.faults.add(Fault(rpc="Commit", latency=timedelta(seconds=1), times=None))
+
+    async def scribble(transaction: Transaction) -> None:
+        transaction.set(to.ref, {"scribbled": True}, merge=True)
+
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        n = state.get("n", 0) + len(events)
+        return Mutation([Transition({"n": n}, events=events, side_effect=scribble)] if events else [])
+
+    report = await while_advancing(clock, box.drain(to, Deciding(to, decide), max_events=10))
+    assert report.events == 100
+    # of a full listing nobody knows whether it was the last: that behind the tenth batch finds nothing
+    assert emulator.counts.rpcs["RunQuery"] == 10 + 10 + 1
+    loads = 11
+    assert emulator.counts.reads == 100 + 90 + 1 + 1 + loads
 
 
 async def test_what_cannot_be_gone_on_from_is_not_listed_ahead_in_vain(
