@@ -75,6 +75,7 @@ class Call:
         """
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._run(work))
+        self._task.add_done_callback(self._done)
         self._task.add_done_callback(lambda task: work.close())
         if abandon is not None:
             self._task.add_done_callback(lambda task: abandon())
@@ -122,6 +123,10 @@ class Call:
             self._finish()
             if self._task is not None:
                 self._task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        # one that was cancelled keeps its frames, with all the responses that it had yet to send, and so the call
+        self._task = None
 
     def _begin(self) -> None:
         if not self._began:

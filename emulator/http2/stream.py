@@ -135,6 +135,7 @@ class Stream:
             if not self.half_closed:  # whatever the peer still says is of no use (RFC 9113, 8.1)
                 out.append(rst_stream(self.id, ErrorCode.NO_ERROR))
             self.closed = True
+            self.receiver = None  # it knows the stream: neither would be freed but as garbage, late
             connection.forget(self)
         return True
 
@@ -142,8 +143,9 @@ class Stream:
         """It is gone."""
         self.closed = True
         self._make_room()
-        if self.receiver is not None:
-            self.receiver.lost()
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.lost()
 
     def _send_headers(self, out: list[bytes | memoryview], block: bytes, flags: int, max_frame: int) -> None:
         kind = Kind.HEADERS

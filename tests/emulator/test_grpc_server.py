@@ -16,6 +16,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from grpc import StatusCode
 
 from emulator.firestore import Emulator, protos
+from emulator.grpc_call import Call
 from emulator.status import Status
 from tests.emulator.http2_client import HEADERS, Http2Client, message
 from tests.emulator.talking_service import MAX_BYTES, TalkingService, talking
@@ -160,6 +161,31 @@ async def test_googles_client_reads_the_same_message() -> None:
         with pytest.raises(exceptions.NotFound) as raised:
             await client.document("a/100 % Grüße 🙂").update({"x": 1})
         assert "100 % Grüße 🙂" in raised.value.message
+
+
+async def test_calls_that_are_over_are_freed_at_once(service: TalkingService) -> None:
+    service.answers[b"parts"] = lambda: iter([bytes(2**16)] * 10)
+
+    def kept() -> list[Call]:
+        return [one for one in gc.get_objects() if isinstance(one, Call)]
+
+    gc.collect()
+    gc.disable()  # what a cancelled Listen had yet to send is large, and a collection may be long in coming
+    try:
+        async with talking(service) as address:
+            async with Http2Client.open(address) as client:
+                for path in (SAY, STREAM, TALK):
+                    assert (await client.call(message(b""), path=path))["grpc-status"] == "0"
+                    await client.call(message(request(b"wait")), path=path, grpc_timeout="1m")
+                    await client.call(b"broken", path=path)
+                await until(lambda: not kept())
+                client.acknowledges = False
+                for path, data in ((SAY, b"wait"), (STREAM, b"wait"), (STREAM, b"parts"), (TALK, b"x")):
+                    await client.begin(message(request(data)), path=path, end=path != TALK)
+                await until(lambda: len(kept()) == 4 and service.waiting == 2)
+            await until(lambda: not kept())
+    finally:
+        gc.enable()
 
 
 # Streams that nobody reads ------------------------------------------------------------------------------------------
