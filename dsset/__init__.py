@@ -14,8 +14,9 @@ See `DSSet` for what it promises and what it costs.
 from __future__ import annotations
 
 from dsset.clock import Clock, SystemClock
-from dsset.dsset import DSSet, ItemState
+from dsset.dsset import DSSet
 from dsset.errors import AddError, DSSetError
+from dsset.item_state import ItemState
 from dsset.items import Item, ListedItem, Listing
 
 __all__ = [

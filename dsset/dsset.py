@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from random import Random, SystemRandom
@@ -19,6 +18,7 @@ from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.errors import AddError
+from dsset.item_state import ItemState, item_state
 from dsset.items import (
     MAX_INT32,
     Item,
@@ -43,15 +43,6 @@ TIMEOUT = timedelta(minutes=1)
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _PAGE = 1_000
 _RESERVED_NAME = re.compile(r"\.\.?|__.*__")
-
-
-@dataclass(frozen=True, slots=True)
-class ItemState:
-    """What lies in an item's document: still in the set, or gone, and whose pop made it so (empty: nobody's)."""
-
-    gone: bool
-    popped_by: bytes
-    version: object  # the document's update_time
 
 
 class DSSet:
@@ -326,7 +317,7 @@ class DSSet:
             lambda seconds: wire.batch_get(builtins.list(names), mask=("due", "popped_by"), timeout=seconds),
             Backoff(self._clock, self._rng, timeout),
         )
-        return {item_id: _state(responses[name]) for name, item_id in names.items()}
+        return {item_id: item_state(responses[name]) for name, item_id in names.items()}
 
     def _add_in(self, transaction: AsyncTransaction, items: Sequence[Item]) -> None:
         check_transaction(transaction)
@@ -395,14 +386,3 @@ async def _write_each(wire: Wire, writes: Sequence[protos.Write], timeout: float
     for status in response.status:
         if status.code:
             raise from_grpc_status(status.code, status.message)
-
-
-def _state(response: protos.BatchGetDocumentsResponse) -> ItemState | None:
-    if response.WhichOneof("result") == "missing":
-        return None
-    fields = response.found.fields
-    return ItemState(
-        gone=fields["due"].integer_value == documents.GONE,
-        popped_by=fields["popped_by"].bytes_value,
-        version=response.found.update_time,
-    )

@@ -30,9 +30,8 @@ class ListingAhead:
 
     def __init__(self, list_behind: Callable[[Cursor], Awaitable[Listing]], after: Cursor) -> None:
         self._list_behind = list_behind
-        self._going_on: Context | None = (
-            None  # of the batch that wants the one behind, which is part of its trace
-        )
+        # of the batch that wants the one behind, which is part of its trace
+        self._going_on: Context | None = None
         self._next: ListingAhead | None = None
         self._task = asyncio.create_task(self._list(after))
 

@@ -6,32 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from emulator.http2.frames import (
-    ACK,
-    END_HEADERS,
-    END_STREAM,
-    HEAD_BYTES,
-    MAX_MAX_FRAME,
-    MAX_STREAM,
-    MAX_WINDOW,
-    MIN_MAX_FRAME,
-    PADDED,
-    PREFACE,
-    PRIORITY_FIELDS,
-    ConnectionError,
-    ErrorCode,
-    Kind,
-    Setting,
-    frame,
-    goaway,
-    read_head,
-    read_number,
-    read_settings,
-    rst_stream,
-    settings,
-    window_update,
-    without_padding,
-)
+from emulator.http2 import frames
+from emulator.http2.frames import ConnectionError, ErrorCode, Kind, Setting
 from emulator.http2.header_blocks import MAX_HEADER_BYTES, BlockReader
 from emulator.http2.stream import STREAM_WINDOW, Receiver, Stream
 
@@ -70,7 +46,7 @@ class Connection(asyncio.Protocol):
         """What is to be sent."""
         self.send_window = _DEFAULT_WINDOW
         """Bytes that the peer takes on all streams."""
-        self.max_frame = MIN_MAX_FRAME
+        self.max_frame = frames.MIN_MAX_FRAME
         """Bytes of a frame that the peer takes."""
         self._accept = accept
         self._connections = connections
@@ -106,7 +82,7 @@ class Connection(asyncio.Protocol):
             Setting.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
         }
         # each stream has its window: none shall wait for another
-        transport.write(settings(ours) + window_update(0, MAX_WINDOW - _DEFAULT_WINDOW))
+        transport.write(frames.settings(ours) + frames.window_update(0, frames.MAX_WINDOW - _DEFAULT_WINDOW))
 
     def data_received(self, data: bytes) -> None:
         self._in += data
@@ -159,7 +135,7 @@ class Connection(asyncio.Protocol):
         """Let the peer send as much again on a stream; small credits are told of together."""
         stream.owed += credit
         if stream.owed > STREAM_WINDOW // 2 and not stream.closed:
-            self.out.append(window_update(stream.id, stream.owed))
+            self.out.append(frames.window_update(stream.id, stream.owed))
             stream.receive_window += stream.owed
             stream.owed = 0
             self.wake(None)
@@ -174,20 +150,20 @@ class Connection(asyncio.Protocol):
         data = self._in
         at, size = 0, len(data)
         if not self._greeted:
-            if size < len(PREFACE):
+            if size < len(frames.PREFACE):
                 return
             self._greeted = True
-            at = len(PREFACE)
-        while size - at >= HEAD_BYTES:
-            high, low, kind, flags, stream = read_head(data, at)
+            at = len(frames.PREFACE)
+        while size - at >= frames.HEAD_BYTES:
+            high, low, kind, flags, stream = frames.read_head(data, at)
             length = high << 8 | low
             if length > _MAX_FRAME:
                 raise ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
-            begin = at + HEAD_BYTES
+            begin = at + frames.HEAD_BYTES
             if size - begin < length:
                 break
             at = begin + length
-            self._read_frame(kind, flags, stream & MAX_STREAM, bytes(data[begin:at]))
+            self._read_frame(kind, flags, stream & frames.MAX_STREAM, bytes(data[begin:at]))
         del data[:at]
 
     def _read_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
@@ -198,11 +174,11 @@ class Connection(asyncio.Protocol):
             read(self, flags, stream, payload)
 
     def _read_headers(self, flags: int, stream: int, payload: bytes) -> None:
-        if flags & (PADDED | PRIORITY_FIELDS):
-            payload = without_padding(payload, flags)
+        if flags & (frames.PADDED | frames.PRIORITY_FIELDS):
+            payload = frames.without_padding(payload, flags)
         if not stream & 1:
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "headers on a stream that is no client's")
-        if flags & END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._begin(stream, flags, payload)
         else:
             self._open_block = stream, flags, bytearray(payload)
@@ -212,9 +188,10 @@ class Connection(asyncio.Protocol):
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "there is nothing to continue")
         _, first_flags, block = self._open_block
         block += payload
-        if len(block) > MAX_HEADER_BYTES or not (payload or flags & END_HEADERS):  # a flood of either kind
+        endless = not payload and not flags & frames.END_HEADERS
+        if len(block) > MAX_HEADER_BYTES or endless:
             raise ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many headers")
-        if flags & END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._open_block = None
             self._begin(stream, first_flags, bytes(block))
 
@@ -223,13 +200,13 @@ class Connection(asyncio.Protocol):
         if id <= self._last_stream:
             known = self._streams.get(id)
             if known is None or known.half_closed:
-                self.out.append(rst_stream(id, ErrorCode.STREAM_CLOSED))
+                self.out.append(frames.rst_stream(id, ErrorCode.STREAM_CLOSED))
             else:
                 self._end(known, flags)  # trailers, which gRPC's clients have none of
             return
         self._last_stream = id
         if len(self._streams) >= _MAX_STREAMS:
-            self.out.append(rst_stream(id, ErrorCode.REFUSED_STREAM))
+            self.out.append(frames.rst_stream(id, ErrorCode.REFUSED_STREAM))
             return
         stream = self._streams[id] = Stream(self, id, self._stream_window)
         stream.receiver = self._accept(stream, headers)
@@ -237,8 +214,8 @@ class Connection(asyncio.Protocol):
 
     def _read_data(self, flags: int, id: int, payload: bytes) -> None:
         credit = len(payload)
-        if flags & PADDED:
-            payload = without_padding(payload, flags & PADDED)
+        if flags & frames.PADDED:
+            payload = frames.without_padding(payload, flags & frames.PADDED)
         self._take(credit)
         stream = self._streams.get(id)
         if stream is None or stream.half_closed:
@@ -257,18 +234,18 @@ class Connection(asyncio.Protocol):
     def _take(self, credit: int) -> None:
         """Let the peer send as much again on all streams together: each has a window of its own."""
         self._credit += credit
-        if self._credit > MAX_WINDOW // 4:
-            self.out.append(window_update(0, self._credit))
+        if self._credit > frames.MAX_WINDOW // 4:
+            self.out.append(frames.window_update(0, self._credit))
             self._credit = 0
 
     def _end(self, stream: Stream, flags: int) -> None:
-        if flags & END_STREAM:
+        if flags & frames.END_STREAM:
             stream.half_closed = True
             if stream.receiver is not None:
                 stream.receiver.ended()
 
     def _read_rst_stream(self, flags: int, id: int, payload: bytes) -> None:
-        read_number(payload)
+        frames.read_number(payload)
         if not id & 1 or id > self._last_stream:
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "a stream was reset that was not opened")
         stream = self._streams.get(id)
@@ -279,20 +256,20 @@ class Connection(asyncio.Protocol):
     def _read_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "settings are not of one stream")
-        if flags & ACK:
+        if flags & frames.ACK:
             return
         # the last of each holds, and a frame that repeats one costs no more than one
-        for setting, value in dict(read_settings(payload)).items():
+        for setting, value in dict(frames.read_settings(payload)).items():
             if setting == Setting.INITIAL_WINDOW_SIZE:
-                if value > MAX_WINDOW:
+                if value > frames.MAX_WINDOW:
                     raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
                 for one in self._streams.values():  # it may become negative (RFC 9113, 6.9.2)
                     one.send_window += value - self._stream_window
-                    if one.send_window > MAX_WINDOW:
+                    if one.send_window > frames.MAX_WINDOW:
                         raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
                 self._stream_window = value
             elif setting == Setting.MAX_FRAME_SIZE:
-                if not MIN_MAX_FRAME <= value <= MAX_MAX_FRAME:
+                if not frames.MIN_MAX_FRAME <= value <= frames.MAX_MAX_FRAME:
                     raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "no size of a frame")
                 self.max_frame = value
         self._acknowledge(Kind.SETTINGS, b"")
@@ -301,7 +278,7 @@ class Connection(asyncio.Protocol):
     def _read_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) != 8:
             raise ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a ping has eight bytes, and no stream")
-        if not flags & ACK:
+        if not flags & frames.ACK:
             self._acknowledge(Kind.PING, payload)
 
     def _acknowledge(self, kind: Kind, payload: bytes) -> None:
@@ -312,20 +289,20 @@ class Connection(asyncio.Protocol):
         if self._acks > _MAX_ACKS:
             # gRPC's clients know these words
             raise ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
-        self.out.append(frame(kind, ACK, 0, payload))
+        self.out.append(frames.frame(kind, frames.ACK, 0, payload))
 
     def _read_window_update(self, flags: int, id: int, payload: bytes) -> None:
-        increment = read_number(payload)
+        increment = frames.read_number(payload)
         if not increment:
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "a window was updated by nothing")
         if not id:
             self.send_window += increment
-            if self.send_window > MAX_WINDOW:
+            if self.send_window > frames.MAX_WINDOW:
                 raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
             self._unblock()
         elif (stream := self._streams.get(id)) is not None:
             stream.send_window += increment
-            if stream.send_window > MAX_WINDOW:
+            if stream.send_window > frames.MAX_WINDOW:
                 raise ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
             if stream in self._blocked:
                 del self._blocked[stream]
@@ -333,7 +310,7 @@ class Connection(asyncio.Protocol):
         elif not id & 1 or id > self._last_stream:
             raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "the window of a stream that was not opened")
 
-    def _refuse(self, flags: int, stream: int, payload: bytes) -> None:
+    def _read_push_promise(self, flags: int, stream: int, payload: bytes) -> None:
         raise ConnectionError(ErrorCode.PROTOCOL_ERROR, "clients push nothing")
 
     # What goes out -----------------------------------------------------------------------------------------------
@@ -381,7 +358,7 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self, code: ErrorCode, message: str) -> None:
         self._sending.clear()
-        self.out.append(goaway(self._last_stream, code, message))
+        self.out.append(frames.goaway(self._last_stream, code, message))
         self._flush()
         self._transport.close()
         if self._transport.get_write_buffer_size():  # its peer does not listen, and shall not be waited for
@@ -393,7 +370,7 @@ _READERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
     Kind.HEADERS: Connection._read_headers,
     Kind.RST_STREAM: Connection._read_rst_stream,
     Kind.SETTINGS: Connection._read_settings,
-    Kind.PUSH_PROMISE: Connection._refuse,
+    Kind.PUSH_PROMISE: Connection._read_push_promise,
     Kind.PING: Connection._read_ping,
     Kind.WINDOW_UPDATE: Connection._read_window_update,
     Kind.CONTINUATION: Connection._read_continuation,
