@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 from emulator.http2 import PREFACE
@@ -24,6 +24,9 @@ _WILDCARDS = ("::", "*", "")
 
 _BACKLOG = 1_024
 """Connections that wait to be taken."""
+
+_TRIES = 8
+"""Free ports that are tried until one is free at each address."""
 
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What an address of IPv6 is where there is none; "localhost" may have one all the same, as in many containers."""
@@ -43,39 +46,54 @@ async def listen(address: str, protocol: Callable[[], asyncio.Protocol]) -> Asyn
     loop = asyncio.get_running_loop()
     host, _, port = address.rpartition(":")
     async with AsyncExitStack() as stack:
-        bound = 0
         try:
-            for listening in _bind(await _addresses(host.strip("[]"), int(port))):
+            sockets = _bind(await _addresses(host.strip("[]"), int(port)), any_port=int(port) == 0)
+            for listening in sockets:
                 stack.callback(listening.close)
-                bound = listening.getsockname()[1]
+            for listening in sockets:
                 server = await loop.create_server(protocol, sock=listening, backlog=_BACKLOG)
                 stack.callback(server.close)
         except (OSError, OverflowError, ValueError) as error:
             raise OSError(
                 f"cannot bind {address}: it is in use, or not of this machine; choose another"
             ) from error
-        yield f"{host}:{bound}"
+        yield f"{host}:{sockets[0].getsockname()[1]}"
 
 
-def _bind(addresses: list[Address]) -> Iterator[socket.socket]:
+def _bind(addresses: list[Address], *, any_port: bool) -> list[socket.socket]:
     """Sockets at those of these addresses that the machine has, each on the first one's port."""
+    for _ in range(_TRIES if any_port else 1):
+        try:
+            return _bind_once(addresses)
+        except OSError as error:
+            failure = error
+            if error.errno != errno.EADDRINUSE:  # what is free at one address may be in use at another
+                break
+    raise failure
+
+
+def _bind_once(addresses: list[Address]) -> list[socket.socket]:
     bound = 0
     absent: OSError | None = None
-    for family, where in addresses:
-        dual = where[0] in _WILDCARDS and family == socket.AF_INET6
-        try:
-            listening = socket.create_server(
-                (where[0], bound or where[1]), family=family, dualstack_ipv6=dual
-            )
-        except OSError as error:
-            if error.errno not in _NOT_HERE:
-                raise
-            absent = error
-        else:
-            bound = listening.getsockname()[1]
-            yield listening
-    if not bound and absent is not None:
-        raise absent
+    with ExitStack() as stack:
+        sockets = []
+        for family, where in addresses:
+            dual = where[0] in _WILDCARDS and family == socket.AF_INET6
+            try:
+                listening = socket.create_server(
+                    (where[0], bound or where[1]), family=family, dualstack_ipv6=dual
+                )
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                absent = error
+            else:
+                bound = listening.getsockname()[1]
+                sockets.append(stack.enter_context(listening))
+        if not sockets and absent is not None:
+            raise absent
+        stack.pop_all()
+        return sockets
 
 
 async def _addresses(host: str, port: int) -> list[Address]:

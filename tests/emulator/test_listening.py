@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -233,3 +234,30 @@ async def test_silent_connections_do_no_harm_and_end_with_the_server() -> None:
         assert await reader.read() == b""
         writer.close()
     assert not server.silent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere loopback has one address")
+async def test_a_port_that_is_free_at_one_address_alone_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = (socket.AF_INET, ("127.0.0.2", 0))
+    resolve_to(monkeypatch, LOOPBACK, second)
+    create_server = socket.create_server
+    others: list[socket.socket] = []
+
+    def taking(where: Any, **rest: Any) -> socket.socket:
+        made = create_server(where, **rest)
+        if where[0] == LOOPBACK[1][0] and len(others) < 3:
+            others.append(create_server(("127.0.0.2", made.getsockname()[1])))
+        return made
+
+    monkeypatch.setattr(socket, "create_server", taking)
+    server = Server()
+    try:
+        async with server.listening("localhost:0") as bound:
+            port = bound.rpartition(":")[2]
+            assert port not in {str(one.getsockname()[1]) for one in others}
+            for host in ("127.0.0.1", "127.0.0.2"):
+                assert await say(f"{host}:{port}", PREFACE + SETTINGS) == b"http2"
+    finally:
+        for one in others:
+            one.close()
+    assert len(others) == 3
