@@ -25,7 +25,6 @@ _TIMEOUT_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """The characters of a status message that go as they are."""
 
-
 _MAX_QUOTED = 6 * 1024
 """Bytes of a status message: beyond 8 KiB of headers in all, chance decides whether gRPC's clients take them."""
 

@@ -131,9 +131,8 @@ class Batch(Generic[S]):
                 if listing.complete or self._offered.in_order:
                     return
                 self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
-            if (
-                ahead > 1 and kept is not None
-            ):  # else nothing has shown yet that batches go on from each other
+            # a first batch does not know yet whether batches go on from each other
+            if ahead > 1 and kept is not None:
                 self._ahead.go_on()
 
         try:

@@ -257,12 +257,11 @@ class EventBox:
         reads and n + 1 writes with a `DocumentProcessor`, for the state is kept from the commit before and the next
         events are listed while that is under way (any other processor pays for `fetch_eversion` besides, and for
         loading its state again after side effects and callbacks). At the end 1 or 2 listings that find nothing. Events
-        that were listed ahead are read in vain where a deadline, `stop` or contention ends the drain, or where the
-        state has to be loaded again: a batch failed, saved and consumed nothing, skipped a transition, or wrote to the
-        state by a side effect. They are those of one batch, or of two where a batch before went well. On the way of
-        success the quarantine costs nothing. With one failing event among n: about 2 log n batches more, which list
-        nothing, 1 query, 1 listing and 1 write; from the second drain on 2 batches more. Setting it aside: 1 RPC, 2
-        writes, 1 delete.
+        that were listed ahead, for one batch or for two, are read in vain where a deadline, `stop` or contention ends
+        the drain, or the state has to be loaded again: a batch failed, saved and consumed nothing, skipped a
+        transition, or wrote to the state by a side effect. On the way of success the quarantine costs nothing. With one
+        failing event among n: about 2 log n batches more, which list nothing, 1 query, 1 listing and 1 write; from the
+        second drain on 2 batches more. Setting it aside: 1 RPC, 2 writes, 1 delete.
         """
         bounds = checked_bounds(max_events, DEFAULT_MAX_BYTES, as_of)
         drain_bounds = DrainBounds(max_batches, deadline, stop, self._quarantine_after)

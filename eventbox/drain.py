@@ -36,7 +36,9 @@ _MAX_FRUITLESS = 500
 """So many events may fail by themselves before the first batch succeeds: then the processor fails on everything."""
 
 _SET_ASIDE_AT_ONCE = 8
+
 _WITHOUT_END = 2**62
+"""Batches that are left where nothing bounds them."""
 
 
 @dataclass(frozen=True, slots=True)

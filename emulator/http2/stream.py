@@ -39,7 +39,7 @@ class Receiver(Protocol):
 class Stream:
     """One stream. Headers are blocks, encoded already.
 
-    What is said to it is sent at the event loop's next turn: until then its peer may turn out to have gone.
+    What is said to it is sent at the event loop's next turn, together with what others have to send; its end at once.
     """
 
     __slots__ = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from google.cloud.firestore import AsyncClient
 from hypothesis import given, strategies as st
 
-from dsset import Listing
 from emulator.firestore import Emulator, Fault
 from eventbox import (
     DrainReport,
@@ -94,23 +92,6 @@ async def test_a_batch_waits_for_its_commit_alone_where_listings_take_turns_with
     assert report.events == 35
     # the fourth batch's listing is under way from second 3 to 8, beside two commits, which end at 7 and 8
     assert clock.monotonic() - began == 8 + 1 + 1
-
-
-async def test_no_more_listings_are_in_memory_however_many_batches_there_are(
-    box: EventBox, to: Recipient
-) -> None:
-    await fill(box, to, 200)
-    held: list[int] = []
-
-    class Counting(Recording):
-        async def prepare_mutation(self, events: Sequence[Event], state: Any) -> Mutation[Any]:
-            gc.collect()
-            held.append(sum(isinstance(one, Listing) for one in gc.get_objects()))
-            return await super().prepare_mutation(events, state)
-
-    await box.drain(to, Counting(to), max_events=10)
-    assert len(held) == 20
-    assert max(held) <= held[0] + 3  # one in hand, two ahead, and that of the batch before
 
 
 async def test_one_batch_at_most_is_listed_in_vain_where_each_state_is_loaded_anew(

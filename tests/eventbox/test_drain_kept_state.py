@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import AsyncClient
 
+from dsset import Listing
 from emulator.firestore import Emulator, Fault
 from eventbox import (
     DocumentProcessor,
@@ -216,3 +218,20 @@ async def test_a_drain_that_is_cancelled_in_a_callback_leaves_no_task(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_no_more_listings_are_in_memory_however_many_batches_there_are(
+    box: EventBox, to: Recipient
+) -> None:
+    await fill(box, to, 200)
+    held: list[int] = []
+
+    class Counting(Recording):
+        async def prepare_mutation(self, events: Sequence[Event], state: Any) -> Mutation[Any]:
+            gc.collect()
+            held.append(sum(type(one) is Listing for one in gc.get_objects()))
+            return await super().prepare_mutation(events, state)
+
+    await box.drain(to, Counting(to), max_events=10)
+    assert len(held) == 20
+    assert max(held) <= held[0] + 3  # one in hand, two ahead, and that of the batch before
