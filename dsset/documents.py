@@ -137,10 +137,10 @@ def pop(name: str, item: ListedItem, common: bytes) -> EncodedWrite:
     It replaces the document: everything that a tombstone keeps is known from the listing. `common` is what
     `tombstone_entries` says.
     """
-    entries = common + text_entry(b"id", item.id)
+    own = text_entry(b"id", item.id)
     if item._token:
-        entries += bytes_entry(b"token", item._token)
-    return replacement(name, entries, item._version)
+        own += bytes_entry(b"token", item._token)
+    return replacement(name, common + own, item._version)
 
 
 def remove(name: str, item_id: str, expire_at: datetime) -> Any:
@@ -160,7 +160,6 @@ def decode(document: Any) -> ListedItem:
     """The item in a document of the set that is no tombstone."""
     fields = document.fields  # to read an absent key makes one with the default, which nobody sees
     due_at = fields["due"].integer_value
-    version = document.update_time
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
     return ListedItem(
         fields["id"].string_value,
@@ -169,10 +168,11 @@ def decode(document: Any) -> ListedItem:
         {key: one.string_value for key, one in fields["metadata"].map_value.fields.items()}
         if "metadata" in fields
         else {},
-        moment(created_at),
-        # a copy: a part of a message keeps all of it in memory, the value once more with it
-        protos.Timestamp(seconds=version.seconds, nanos=version.nanos),
+        _EPOCH + timedelta(0, created_at.seconds, created_at.nanos // 1_000),
+        # encoded: a part of a message would keep all of it in memory, the value once more with it
+        document.update_time.SerializeToString(),
         fields["token"].bytes_value,
+        document.name,
     )
 
 

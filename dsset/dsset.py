@@ -283,8 +283,15 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
+        prefix = self._prefix
         writes = [
-            documents.pop(self._document_name(item_id), item, common) for item_id, item in chosen.items()
+            documents.pop(
+                # as it was listed: to find its name anew takes a hash
+                item._name if item._name.startswith(prefix) else self._document_name(item.id),
+                item,
+                common,
+            )
+            for item in chosen.values()
         ]
         add_encoded = getattr(transaction, "_add_encoded_writes", None)
         if add_encoded is not None:

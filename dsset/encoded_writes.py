@@ -7,22 +7,24 @@ bytes are those of protobuf's own encoding of the same message, but for the orde
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from dsset import protos
 
 _ABSENT = b'"\x02\x08\x00'  # Write: current_document = 4; Precondition: exists = 1, which is False
 
-_SHORT = 0x80
-"""Lengths below it are encoded in one byte."""
-
-
 class EncodedWrite(NamedTuple):
-    """A write of one document on condition that this still has its update time (None: that there is none)."""
+    """A write of one document on condition that this is still at its version (None: that there is none)."""
 
     name: str
-    update_time: Any | None
+    version: bytes | None  # the update time, a Timestamp, encoded
     data: bytes
+
+    @property
+    def update_time(self) -> Any | None:
+        """The version as a Timestamp."""
+        return None if self.version is None else protos.Timestamp.FromString(self.version)
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         """The bytes of the `Write`."""
@@ -33,17 +35,27 @@ class EncodedWrite(NamedTuple):
         return protos.Write.FromString(self.data)
 
 
-def replacement(name: str, entries: bytes, update_time: Any) -> EncodedWrite:
-    """The write that replaces a document by one with these encoded fields."""
-    version = update_time.SerializeToString()
+def replacement(name: str, entries: bytes, version: bytes) -> EncodedWrite:
+    """The write that replaces a document, if it is still at this version, by one with these encoded fields."""
+    encoded_name = name.encode()
+    size = len(version)
     # Precondition: update_time = 2; Write: current_document = 4
-    data = b'%b"%c\x12%c%b' % (_update(name, entries), len(version) + 2, len(version), version)
-    return EncodedWrite(name, update_time, data)
+    data = b'%b%b%b"%c\x12%c%b' % (
+        _update_prefix(len(encoded_name), len(entries)),
+        encoded_name,
+        entries,
+        size + 2,
+        size,
+        version,
+    )
+    return EncodedWrite(name, version, data)
 
 
 def creation(name: str, entries: bytes) -> EncodedWrite:
     """The write that makes a document with these encoded fields, where there is none."""
-    return EncodedWrite(name, None, _update(name, entries) + _ABSENT)
+    encoded_name = name.encode()
+    prefix = _update_prefix(len(encoded_name), len(entries))
+    return EncodedWrite(name, None, b"%b%b%b%b" % (prefix, encoded_name, entries, _ABSENT))
 
 
 def field_entries(fields: dict[str, Any]) -> bytes:
@@ -54,12 +66,13 @@ def field_entries(fields: dict[str, Any]) -> bytes:
 
 def text_entry(field: bytes, text: str) -> bytes:
     """The encoded entry of one field that is a string."""
-    return _entry(field, b"\x8a\x01", text.encode())  # Value: string_value = 17
+    content = text.encode()
+    return _entry_prefix(field, b"\x8a\x01", len(content)) + content  # Value: string_value = 17
 
 
 def bytes_entry(field: bytes, content: bytes) -> bytes:
     """The encoded entry of one field that is bytes."""
-    return _entry(field, b"\x92\x01", content)  # Value: bytes_value = 18
+    return _entry_prefix(field, b"\x92\x01", len(content)) + content  # Value: bytes_value = 18
 
 
 def number_entry(field: bytes, number: int) -> bytes:
@@ -82,7 +95,7 @@ def write_request(database: str, writes: Iterable[Any], transaction: bytes = b""
 
 def varint(number: int) -> bytes:
     """A length, as protobuf encodes it."""
-    if number < _SHORT:
+    if number < 0x80:
         return b"%c" % number
     if number < 0x4000:
         return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
@@ -94,28 +107,19 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def _update(name: str, entries: bytes) -> bytes:
-    encoded_name = name.encode()
+@lru_cache(maxsize=4_096)
+def _update_prefix(name: int, entries: int) -> bytes:
+    """What comes before the name and the entries of fields in an update, by how long they are."""
+    before_name = b"\x0a" + varint(name)
     # Document: name = 1, fields = 2; Write: update = 1
-    document = b"\x0a%b%b%b" % (varint(len(encoded_name)), encoded_name, entries)
-    return b"\x0a%b%b" % (varint(len(document)), document)
+    return b"\x0a%b%b" % (varint(len(before_name) + name + entries), before_name)
 
 
-def _entry(field: bytes, tag: bytes, content: bytes) -> bytes:
+@lru_cache(maxsize=4_096)
+def _entry_prefix(field: bytes, tag: bytes, size: int) -> bytes:
+    """What comes before the content of a field, by how long that is."""
+    before_content = tag + varint(size)
+    value = len(before_content) + size
     # a map's entry: key = 1, value = 2
-    size = len(content)
-    around = len(field) + len(tag) + 5
-    if around + size < _SHORT:
-        value_size = len(tag) + 1 + size
-        return b"\x12%c\x0a%c%b\x12%c%b%c%b" % (
-            around + size,
-            len(field),
-            field,
-            value_size,
-            tag,
-            size,
-            content,
-        )
-    value = b"%b%b%b" % (tag, varint(size), content)
-    entry = b"\x0a%c%b\x12%b%b" % (len(field), field, varint(len(value)), value)
-    return b"\x12%b%b" % (varint(len(entry)), entry)
+    before_value = b"\x0a%c%b\x12%b" % (len(field), field, varint(value))
+    return b"\x12%b%b%b" % (varint(len(before_value) + value), before_value, before_content)

@@ -14,7 +14,7 @@ class ItemState:
 
     gone: bool
     popped_by: bytes
-    version: object  # the document's update_time
+    version: Any  # the document's update_time, a Timestamp
 
 
 def item_state(response: Any) -> ItemState | None:

@@ -45,8 +45,9 @@ class ListedItem(Item):
     """An item as it was listed. `created_at` is the server's time of the `add` that took effect."""
 
     created_at: datetime = _EPOCH
-    _version: Any = field(default=None, repr=False, compare=False)  # the document's update_time, a Timestamp
+    _version: bytes = field(default=b"", repr=False, compare=False)  # the document's update_time, encoded
     _token: bytes = field(default=b"", repr=False, compare=False)  # of the add that took effect
+    _name: str = field(default="", repr=False, compare=False)  # the document's
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ async def ask_tombstones(inbox: DSSet, listing: Listing, ids: Iterable[str], tok
             continue  # TTL has taken the tombstone: ask the next one
         if state.gone:
             return Outcome.DONE if state.popped_by == token else Outcome.NEVER
-        if state.version != listing.by_id[item_id]._version:
+        if state.version.SerializeToString() != listing.by_id[item_id]._version:
             return Outcome.NEVER  # written anew since: our precondition can never hold again
         return Outcome.PENDING  # as it was listed: the lost commit may still arrive
     return None

@@ -34,7 +34,7 @@ def tombstone(name: str, item: ListedItem, token: bytes, expire_at: datetime) ->
         fields["popped_by"] = protos.Value(bytes_value=token)
     return protos.Write(
         update=protos.Document(name=name, fields=fields),
-        current_document=protos.Precondition(update_time=item._version),
+        current_document=protos.Precondition(update_time=protos.Timestamp.FromString(item._version)),
     )
 
 
@@ -49,7 +49,7 @@ def tombstone(name: str, item: ListedItem, token: bytes, expire_at: datetime) ->
 def test_a_pop_is_what_protobuf_would_encode(
     name: str, item_id: str, own: bytes, token: bytes, expire_at: datetime, version: Any
 ) -> None:
-    item = ListedItem(item_id, b"value", _version=version, _token=own)
+    item = ListedItem(item_id, b"value", _version=version.SerializeToString(), _token=own)
     write = documents.pop(name, item, documents.tombstone_entries(token, expire_at))
     expected = tombstone(name, item, token, expire_at)
     assert write.message() == expected

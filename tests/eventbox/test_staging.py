@@ -34,7 +34,7 @@ def at(time: Any = THEN) -> Any:
 
 
 def popped(name: str) -> EncodedWrite:
-    return replacement(name, b"", THEN)
+    return replacement(name, b"", THEN.SerializeToString())
 
 
 def written(write: Any) -> str:
