@@ -44,10 +44,15 @@ class Encoded:
 
     def mask_paths(self, before: Encoded | None) -> list[str]:
         """The field paths to write, quoted; those that `before` had and this one has not are deleted."""
-        paths = self.mask | (before.mask if before is not None else frozenset())
-        # of a path and one below it, only the upper one: a whole value replaces what lies below
-        kept = [path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))]
-        return sorted(FieldPath(*path).to_api_repr() for path in kept)
+        return list(_quoted(self.mask, before.mask if before is not None else self.mask))
+
+
+@lru_cache(maxsize=256)
+def _quoted(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
+    paths = one | other
+    # of a path and one below it, only the upper one: a whole value replaces what lies below
+    kept = [path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))]
+    return tuple(sorted(FieldPath(*path).to_api_repr() for path in kept))
 
 
 @lru_cache(maxsize=256)
@@ -68,6 +73,7 @@ class StateCodec(Generic[S]):
         self._adapter: TypeAdapter[S] | None = None
         if not isinstance(state_type, type):
             raise TypeError(f"state_type must be a class, not {state_type!r}")
+        self._is_dataclass = is_dataclass(state_type)
         if is_dataclass(state_type):
             lost = [field.name for field in dataclass_fields(state_type) if not field.init]
             if lost:
@@ -106,7 +112,12 @@ class StateCodec(Generic[S]):
             raise TypeError(
                 f"expected a state of type {self._type.__name__}, not {type(state).__name__}: {state!r:.100}"
             )
-        plain = _plain(state, typed=self._adapter is not None)
+        plain = self._flat(state)
+        if plain is not None:
+            mask = _flat_mask(type(state))
+        else:
+            plain = _plain(state, typed=self._adapter is not None)
+            mask = frozenset(_mask(state))
         for key in plain:
             if key.startswith(RESERVED_PREFIX):
                 raise ValueError(
@@ -114,7 +125,14 @@ class StateCodec(Generic[S]):
                 )
         encoded = {key: _value(value) for key, value in plain.items()}
         map_value = protos.MapValue(fields=encoded)
-        return Encoded(encoded, frozenset(_mask(state)), map_value.SerializeToString(deterministic=True))
+        return Encoded(encoded, mask, map_value.SerializeToString(deterministic=True))
+
+    def _flat(self, state: Any) -> dict[str, Any] | None:
+        """The fields of a dataclass none of which needs a closer look, as is common; None of anything else."""
+        if not self._is_dataclass:
+            return None
+        plain = {name: getattr(state, name) for name in _field_names(type(state))}
+        return plain if _AS_IT_IS.issuperset(map(type, plain.values())) else None
 
 
 def _value(plain: Any) -> Any:
@@ -142,6 +160,12 @@ def _value(plain: Any) -> Any:
 @lru_cache(maxsize=256)
 def _field_names(state_type: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclass_fields(state_type))
+
+
+@lru_cache(maxsize=256)
+def _flat_mask(state_type: type[Any]) -> frozenset[tuple[str, ...]]:
+    """What `_mask` gives where no field is made of others."""
+    return frozenset((name,) for name in _field_names(state_type))
 
 
 def _plain(value: Any, *, typed: bool) -> Any:
