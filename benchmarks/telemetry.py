@@ -51,10 +51,7 @@ class Silent(Telemetry):
     def batch(self, recipient: Recipient) -> AbstractContextManager[Span]:
         return nullcontext(INVALID_SPAN)
 
-    def listing(self, recipient: Recipient) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def listed(self, recipient: Recipient, listing: Listing) -> None:
+    def listed(self, recipient: Recipient, listing: Listing, seconds: float) -> None:
         pass
 
     def removed(self, recipient: Recipient, events: int) -> None:

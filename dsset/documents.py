@@ -33,6 +33,7 @@ from dsset.encoded_writes import (
     number_entry,
     replacement,
     text_entry,
+    time_entry,
 )
 from dsset.items import Item, ListedItem
 
@@ -54,6 +55,7 @@ _REMOVED = ("id", "due", "value", "metadata", "expire_at")
 
 Value = protos.Value
 _GONE_VALUE = Value(integer_value=GONE)
+_GONE_ENTRY = number_entry(b"due", GONE)
 _READY_ENTRY = number_entry(b"due", READY)
 _SERVER_TIME = protos.DocumentTransform.FieldTransform(field_path="created_at", set_to_server_value=1)
 _ABSENT = protos.Precondition(exists=False)
@@ -125,10 +127,9 @@ def merge(name: str, item: Item) -> Any:
 
 def tombstone_entries(token: bytes, expire_at: datetime) -> bytes:
     """The encoded fields that all tombstones of one pop have in common."""
-    fields = {"due": _GONE_VALUE, "expire_at": timestamp(expire_at)}
-    if token:
-        fields["popped_by"] = Value(bytes_value=token)
-    return field_entries(fields)
+    seconds, micros = divmod(microseconds(expire_at), 1_000_000)
+    entries = _GONE_ENTRY + time_entry(b"expire_at", seconds, micros * 1_000)
+    return entries + bytes_entry(b"popped_by", token) if token else entries
 
 
 def pop(name: str, item: ListedItem, common: bytes) -> EncodedWrite:

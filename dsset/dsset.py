@@ -17,6 +17,7 @@ from dsset import documents, protos
 from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
+from dsset.encoded_writes import EncodedWrite
 from dsset.errors import AddError
 from dsset.item_state import ItemState, item_state
 from dsset.items import (
@@ -271,6 +272,13 @@ class DSSet:
         Cost: 1 write an item, as part of the commit.
         """
         check_transaction(transaction)
+        writes = self.removals(listing, ids, token=token)
+        transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
+
+    def removals(
+        self, listing: Listing, ids: Iterable[str], *, token: bytes = b""
+    ) -> builtins.list[EncodedWrite]:
+        """The writes that `pop` queues, for a commit that is put together by hand; what it says holds for them."""
         chosen: dict[str, ListedItem] = {}
         for item_id in check_ids(ids):
             item = listing.by_id.get(item_id)
@@ -284,7 +292,7 @@ class DSSet:
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
         prefix = self._prefix
-        writes = [
+        return [
             documents.pop(
                 # as it was listed: to find its name anew takes a hash
                 item._name if item._name.startswith(prefix) else self._document_name(item.id),
@@ -293,11 +301,6 @@ class DSSet:
             )
             for item in chosen.values()
         ]
-        add_encoded = getattr(transaction, "_add_encoded_writes", None)
-        if add_encoded is not None:
-            add_encoded(writes)
-        else:
-            transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.

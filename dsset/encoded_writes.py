@@ -6,13 +6,17 @@ bytes are those of protobuf's own encoding of the same message, but for the orde
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from dsset import protos
 
+_INT64 = 1 << 63
+_DOUBLE = struct.Struct("<Bd")
 _ABSENT = b'"\x02\x08\x00'  # Write: current_document = 4; Precondition: exists = 1, which is False
+
 
 class EncodedWrite(NamedTuple):
     """A write of one document on condition that this is still at its version (None: that there is none)."""
@@ -58,10 +62,49 @@ def creation(name: str, entries: bytes) -> EncodedWrite:
     return EncodedWrite(name, None, b"%b%b%b%b" % (prefix, encoded_name, entries, _ABSENT))
 
 
+def encoded_update(name: str, entries: bytes, paths: Iterable[str]) -> bytes:
+    """The write, encoded, that merges these encoded fields into a document, of which it writes these paths."""
+    encoded_name = name.encode()
+    prefix = _update_prefix(len(encoded_name), len(entries))
+    return b"%b%b%b%b" % (prefix, encoded_name, entries, _mask(tuple(paths)))
+
+
+def on_condition(write: Any, name: str, version: bytes | None) -> EncodedWrite:
+    """A `Write` that has no condition yet, on condition that the document is still at this version."""
+    data = write.SerializeToString()
+    if version is None:
+        return EncodedWrite(name, None, data + _ABSENT)
+    size = len(version)
+    return EncodedWrite(name, version, b'%b"%c\x12%c%b' % (data, size + 2, size, version))
+
+
 def field_entries(fields: dict[str, Any]) -> bytes:
-    """The encoded entries of a document's map of fields."""
-    entries: bytes = protos.Document(fields=fields).SerializeToString()
+    """The encoded entries of a document's map of fields: the same for the same fields."""
+    entries: bytes = protos.Document(fields=fields).SerializeToString(deterministic=True)
     return entries
+
+
+def plain_entry(field: str, value: object) -> bytes | None:
+    """The encoded entry of one field that is a plain value; None where the value is none of the plain ones.
+
+    Raises:
+        ValueError: an integer that does not fit 64 bits, or text that UTF-8 cannot encode.
+    """
+    key = field.encode()
+    kind = type(value)
+    if kind is str:
+        return text_entry(key, value)  # type: ignore[arg-type]
+    if kind is int:
+        return number_entry(key, value)  # type: ignore[arg-type]
+    if kind is float:
+        return _entry_prefix(key, b"", 9) + _DOUBLE.pack(0x19, value)  # Value: double_value = 3
+    if kind is bool:
+        return _entry_prefix(key, b"", 2) + b"\x08%c" % value  # Value: boolean_value = 1
+    if kind is bytes:
+        return bytes_entry(key, value)  # type: ignore[arg-type]
+    if value is None:
+        return _entry_prefix(key, b"", 2) + b"\x58\x00"  # Value: null_value = 11
+    return None
 
 
 def text_entry(field: bytes, text: str) -> bytes:
@@ -76,9 +119,18 @@ def bytes_entry(field: bytes, content: bytes) -> bytes:
 
 
 def number_entry(field: bytes, number: int) -> bytes:
-    """The encoded entry of one field that is an integer, and not negative."""
-    value = b"\x10" + varint(number)  # Value: integer_value = 2
-    return b"\x12%c\x0a%c%b\x12%c%b" % (len(field) + len(value) + 4, len(field), field, len(value), value)
+    """The encoded entry of one field that is an integer."""
+    if not -_INT64 <= number < _INT64:
+        raise ValueError(f"an integer must fit 64 bits: {number}")
+    value = b"\x10" + _signed(number)  # Value: integer_value = 2
+    return _entry_prefix(field, b"", len(value)) + value
+
+
+def time_entry(field: bytes, seconds: int, nanos: int) -> bytes:
+    """The encoded entry of one field that is a time, in seconds since the epoch."""
+    # Timestamp: seconds = 1, nanos = 2; Value: timestamp_value = 10
+    timestamp = b"\x08%b\x10%b" % (_signed(seconds), varint(nanos))
+    return _entry_prefix(field, b"\x52", len(timestamp)) + timestamp
 
 
 def write_request(database: str, writes: Iterable[Any], transaction: bytes = b"") -> bytes:
@@ -107,6 +159,10 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
+def _signed(number: int) -> bytes:
+    return varint(number if number >= 0 else number + 2 * _INT64)
+
+
 @lru_cache(maxsize=4_096)
 def _update_prefix(name: int, entries: int) -> bytes:
     """What comes before the name and the entries of fields in an update, by how long they are."""
@@ -117,9 +173,16 @@ def _update_prefix(name: int, entries: int) -> bytes:
 
 @lru_cache(maxsize=4_096)
 def _entry_prefix(field: bytes, tag: bytes, size: int) -> bytes:
-    """What comes before the content of a field, by how long that is."""
-    before_content = tag + varint(size)
+    """What comes before the content of a field, by how long that is; without a tag the content is a whole Value."""
+    before_content = tag + varint(size) if tag else b""
     value = len(before_content) + size
     # a map's entry: key = 1, value = 2
-    before_value = b"\x0a%c%b\x12%b" % (len(field), field, varint(value))
+    before_value = b"\x0a%b%b\x12%b" % (varint(len(field)), field, varint(value))
     return b"\x12%b%b%b" % (varint(len(before_value) + value), before_value, before_content)
+
+
+@lru_cache(maxsize=256)
+def _mask(paths: tuple[str, ...]) -> bytes:
+    """The mask of an update."""
+    mask = protos.DocumentMask(field_paths=paths).SerializeToString()
+    return b"\x1a%b%b" % (varint(len(mask)), mask)  # Write: update_mask = 3

@@ -30,6 +30,7 @@ INITIAL_DELAY = timedelta(milliseconds=100)
 MAX_DELAY = timedelta(seconds=10)
 ATTEMPT_TIMEOUT = timedelta(seconds=20)
 """What one attempt may take, so that a request that hangs leaves time for another within a minute."""
+_ATTEMPT_TIMEOUT_S = ATTEMPT_TIMEOUT.total_seconds()
 
 
 def is_transient(error: BaseException) -> bool:
@@ -57,7 +58,7 @@ class Backoff:
     @property
     def attempt_timeout(self) -> float:
         """Seconds that the next attempt may take."""
-        return max(0.001, min(self.remaining, ATTEMPT_TIMEOUT.total_seconds()))
+        return max(0.001, min(self._deadline - self._clock.monotonic(), _ATTEMPT_TIMEOUT_S))
 
     async def wait(self) -> bool:
         """Wait before the next attempt; False, at once, where the time-out leaves no room for it."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from google.api_core.exceptions import Aborted, GoogleAPICallError
 from google.cloud.firestore_v1.async_client import AsyncClient
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from dsset import DSSet, Listing
 from dsset.clock import Clock
@@ -93,6 +93,7 @@ class Batch(Generic[S]):
         self._goes_on = False
         self._kept: Kept[S] | None = None
         self._ahead: ListingAhead | None = None  # for the next batch
+        self._span: Span = INVALID_SPAN
         self.suspicion: Suspicion | None = None
 
     async def run(
@@ -160,8 +161,12 @@ class Batch(Generic[S]):
         outcome: BatchOutcome = "failed"
         result: BatchResult | None = None
         try:
-            with self._telemetry.batch(self._recipient) as span, BatchScope(self._clock, self._rng).entered():
-                result = await self._run(load, skip_if_empty, list_ahead, span)
+            with self._telemetry.batch(self._recipient) as self._span:
+                entered = BatchScope(self._clock, self._rng).enter()
+                try:
+                    result = await self._run(load, skip_if_empty, list_ahead)
+                finally:
+                    BatchScope.leave(entered)
                 outcome = "done" if result.removed or result.transitions else "idle"
                 return result
         except (ContentionError, Aborted) as error:
@@ -187,7 +192,6 @@ class Batch(Generic[S]):
         load: Callable[[], Awaitable[tuple[Listing, tuple[S, int]]]],
         skip_if_empty: bool,
         list_ahead: Callable[[Listing], None],
-        span: Any,
     ) -> BatchResult:
         listing, (state, eversion) = await load()
         events = tuple(to_event(item) for item in listing.items)
@@ -195,10 +199,10 @@ class Batch(Generic[S]):
         if skip_if_empty and not events:
             return BatchResult(events, listing.complete, prepared=False, kept=self._kept)
 
-        with self._telemetry.step("eventbox.prepare_mutation"):
+        with self._telemetry.step("eventbox.prepare_mutation", self._span):
             todo = await self._prepare(listing, events, state)
-        link(span, todo.garbage)
-        link(span, (event for transition in todo.transitions for event in transition.events))
+        link(self._span, todo.garbage)
+        link(self._span, (event for transition in todo.transitions for event in transition.events))
 
         await self._delete(todo.garbage, listing)
         garbage = frozenset(event.id for event in todo.garbage)
@@ -207,7 +211,7 @@ class Batch(Generic[S]):
             return BatchResult(events, listing.complete, garbage)
         if self._goes_on and self._offered.may_keep(todo.transitions):
             list_ahead(listing)
-        with self._telemetry.step("eventbox.commit"):
+        with self._telemetry.step("eventbox.commit", self._span):
             committed = await self._commit(listing, left, state, eversion, todo.transitions)
         kept = None
         if self._kept is not None:
@@ -227,36 +231,40 @@ class Batch(Generic[S]):
 
     async def _list(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
         max_events, max_bytes = self._offered.within(bounds.max_events, bounds.max_bytes)
-        with self._telemetry.listing(self._recipient):
-            listing = await self._inbox.list(
-                max_events,
-                max_bytes=max_bytes,
-                due_by=bounds.as_of,
-                without=without,
-                after=after,
-            )
-        self._telemetry.listed(self._recipient, listing)
+        began = self._clock.monotonic()
+        try:
+            with self._telemetry.step("dsset.list", self._span):
+                listing = await self._inbox.list(
+                    max_events,
+                    max_bytes=max_bytes,
+                    due_by=bounds.as_of,
+                    without=without,
+                    after=after,
+                )
+        except BaseException as error:
+            self._telemetry.not_listed(self._recipient, error, self._clock.monotonic() - began)
+            raise
+        self._telemetry.listed(self._recipient, listing, self._clock.monotonic() - began)
         return listing
 
     async def _prepare(self, listing: Listing, events: tuple[Event, ...], state: S) -> Plan[S]:
         """Let the processor decide; what is to be done."""
-        garbage: tuple[Event, ...] = ()
         try:
-            with self._suspecting(listing, events):
-                mutation = await check_awaitable(
-                    self._processor.prepare_mutation(events, state), self._source
-                )
+            mutation = await check_awaitable(self._processor.prepare_mutation(events, state), self._source)
         except PrepareError as error:
-            self.suspicion = None
-            with self._suspecting(listing, events):
+            try:
                 garbage = check_garbage(events, error.garbage, self._source)
-            await self._delete(garbage, listing)
-            left = tuple(event for event in events if event not in garbage)
-            with self._suspecting(listing, left):
-                if error.__cause__ is not None:
-                    raise error.__cause__  # noqa: B904 - the processor said what the cause is
+            except Exception as mistake:
+                self._suspect(mistake, listing, events)
                 raise
-        with self._suspecting(listing, events):
+            await self._delete(garbage, listing)
+            cause = error if error.__cause__ is None else error.__cause__
+            self._suspect(cause, listing, tuple(event for event in events if event not in garbage))
+            raise cause  # noqa: B904 - the processor said what the cause is
+        except Exception as error:
+            self._suspect(error, listing, events)
+            raise
+        try:
             return plan(
                 events,
                 mutation,
@@ -264,16 +272,14 @@ class Batch(Generic[S]):
                 same=self._offered.same,
                 source=self._source,
             )
-
-    @contextmanager
-    def _suspecting(self, listing: Listing, left: tuple[Event, ...]) -> Iterator[None]:
-        """Note it where what fails here may be for one of these events, which are left of the listing."""
-        try:
-            yield
         except Exception as error:
-            if may_be_an_events_fault(error):
-                self.suspicion = Suspicion(error, listing, left)
+            self._suspect(error, listing, events)
             raise
+
+    def _suspect(self, error: BaseException, listing: Listing, left: tuple[Event, ...]) -> None:
+        """Note it where it may be for one of these events, which are left of the listing, that something failed."""
+        if isinstance(error, Exception) and may_be_an_events_fault(error):
+            self.suspicion = Suspicion(error, listing, left)
 
     async def _delete(self, garbage: Sequence[Event], listing: Listing) -> None:
         if garbage:
@@ -353,28 +359,29 @@ class Batch(Generic[S]):
     ) -> Sequence[Transition[S]]:
         """Run the side effects and consume the events, in order; the transitions before one that was skipped."""
         for position, transition in enumerate(transitions):
-            with transaction._savepoint() as take_back:
-                if transition.side_effect is not None:
-                    try:
-                        with self._suspecting(listing, left):
-                            source = f"the side effect of transition {position} that {self._source} returned"
-                            await check_awaitable(transition.side_effect(transaction), source)
-                    except SkipTransition as skip:
-                        if self._offered.changed_in_place():
-                            raise ValueError(
-                                f"{self._source} changed the loaded state in place, so what belongs to the transition "
-                                "that was skipped cannot be taken back: let each transition have a state of its own"
-                            ) from skip
-                        take_back()
-                        return transitions[:position]
-                if transition.events:
-                    with transaction._staging.popping():
-                        self._inbox.pop(
-                            transaction,
-                            listing,
-                            (event.id for event in transition.events),
-                            token=transaction.token,
-                        )
+            if transition.side_effect is not None:
+                take_back = transaction._savepoint()
+                source = f"the side effect of transition {position} that {self._source} returned"
+                try:
+                    await check_awaitable(transition.side_effect(transaction), source)
+                except SkipTransition as skip:
+                    if self._offered.changed_in_place():
+                        raise ValueError(
+                            f"{self._source} changed the loaded state in place, so what belongs to the transition "
+                            "that was skipped cannot be taken back: let each transition have a state of its own"
+                        ) from skip
+                    take_back()
+                    return transitions[:position]
+                except Exception as error:
+                    self._suspect(error, listing, left)
+                    raise
+            if transition.events:
+                pops = self._inbox.removals(
+                    listing,
+                    (event.id for event in transition.events),
+                    token=transaction.token,
+                )
+                transaction._staging.consume(pops)
         return transitions
 
     async def _read_absences(self, transaction: Transaction) -> None:

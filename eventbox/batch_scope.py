@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Any
@@ -32,11 +32,20 @@ class BatchScope:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Make it the current one, also for the tasks that are started meanwhile."""
-        token = _current.set(self)
+        token = self.enter()
         try:
             yield
         finally:
-            _current.reset(token)
+            self.leave(token)
+
+    def enter(self) -> Token[BatchScope | None]:
+        """Make it the current one, until `leave` is called with what this gives."""
+        return _current.set(self)
+
+    @staticmethod
+    def leave(token: Token[BatchScope | None]) -> None:
+        """Make the one before current again."""
+        _current.reset(token)
 
 
 _current: ContextVar[BatchScope | None] = ContextVar("eventbox_batch_scope", default=None)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from dsset import protos
+from dsset.encoded_writes import bytes_entry, encoded_update, number_entry
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.batch_scope import BatchScope
@@ -110,17 +111,14 @@ class DocumentProcessor(Generic[S]):
     async def save_state(self, transaction: Transaction, state: S, eversion: int) -> None:
         """Write the state, its eversion and the batch's token: 1 write, as part of the commit."""
         encoded = BatchScope.current().saved[id(self)] = self._codec.encode(state)
-        fields = {
-            **encoded.fields,
-            EVERSION: protos.Value(integer_value=eversion),
-            TOKEN: protos.Value(bytes_value=transaction.token),
-        }
+        entries = b"%b%b%b" % (
+            encoded.entries,
+            number_entry(EVERSION.encode(), eversion),
+            bytes_entry(TOKEN.encode(), transaction.token),
+        )
         mask = [*encoded.mask_paths(self._loaded.encoded), EVERSION, TOKEN]
         transaction._staging.change_verified(
-            protos.Write(
-                update=protos.Document(name=self._name, fields=fields),
-                update_mask=protos.DocumentMask(field_paths=mask),
-            )
+            protos.Write.FromString(encoded_update(self._name, entries, mask))
         )
 
     # What the core asks of a processor that offers it -----------------------------------------------------
@@ -150,7 +148,7 @@ class DocumentProcessor(Generic[S]):
                 state = self._initial()
                 encoded = self._codec.encode(state)
             else:
-                state = self._codec.decode(protos.Document(fields=encoded.fields), self._client)
+                state = self._codec.decode(protos.Document.FromString(encoded.entries), self._client)
         except Exception:
             return None  # loading tells the same, where it fails no batch that stands
         return _Loaded(state, eversion, version, encoded)
@@ -162,11 +160,11 @@ class DocumentProcessor(Generic[S]):
 
     def _unchanged(self, state: S) -> bool:
         """Whether the state would be written as it was when it was loaded."""
-        return self._codec.encode(state).fingerprint == self._loaded.encoded.fingerprint
+        return self._codec.encode(state).entries == self._loaded.encoded.entries
 
     def _same_state(self, before: S, after: S) -> bool:
         """Whether two states would be written the same, as they are now."""
-        return self._codec.encode(before).fingerprint == self._codec.encode(after).fingerprint
+        return self._codec.encode(before).entries == self._codec.encode(after).entries
 
     def _changed_in_place(self) -> bool:
         """Whether the object that was loaded is no longer as it was."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from dsset import protos
-from dsset.encoded_writes import EncodedWrite
+from dsset.encoded_writes import EncodedWrite, on_condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +50,13 @@ class Staging:
         self._pops: list[EncodedWrite] = []
         self._verified: dict[str, Expectation] = {}
         self._changes_verified: set[str] = set()
-        self._popping = False
 
     def add(self, write: Any) -> None:
         self._writes.append(write)
 
-    def add_encoded(self, writes: Iterable[EncodedWrite]) -> None:
-        """Add a set's removals of items: the consumption of events, or some other set's, which is the user's own."""
-        if self._popping:
-            self._pops.extend(writes)
-        else:
-            self._writes.extend(write.message() for write in writes)
-
-    @contextmanager
-    def popping(self) -> Iterator[None]:
-        """Take what is added meanwhile for the consumption of events."""
-        self._popping = True
-        try:
-            yield
-        finally:
-            self._popping = False
+    def consume(self, pops: Iterable[EncodedWrite]) -> None:
+        """Add the consumption of events."""
+        self._pops.extend(pops)
 
     def verify(self, name: str, version: Any | None) -> None:
         self._verified[name] = Expectation(name, version)
@@ -158,7 +144,10 @@ class Staging:
             expectation = pending.pop(target(write), None) if pending else None
             if expectation is not None:
                 if not write.HasField("current_document"):
-                    write = _with_precondition(write, expectation)
+                    version = expectation.version
+                    write = on_condition(
+                        write, expectation.name, None if version is None else version.SerializeToString()
+                    )
                 elif expectation.version is not None:
                     result.append(_verification(expectation))
                 # else it demands the absence itself: see `unwritten_absences`
@@ -168,6 +157,8 @@ class Staging:
 
 def target(write: Any) -> str:
     """The name of the document that a write is about."""
+    if type(write) is EncodedWrite:
+        return write.name
     match write.WhichOneof("operation"):
         case "update":
             name = write.update.name
@@ -190,13 +181,6 @@ def _demands_presence(write: Any) -> bool:
     """Whether the write's own precondition fails where there is no document."""
     condition = write.current_document
     return bool(condition.exists or condition.HasField("update_time"))
-
-
-def _with_precondition(write: Any, expectation: Expectation) -> Any:
-    changed = protos.Write()
-    changed.CopyFrom(write)
-    changed.current_document.CopyFrom(expectation.precondition)
-    return changed
 
 
 def _happens_once(write: Any) -> bool:

@@ -149,25 +149,13 @@ class Telemetry:
         finally:
             self._batch_duration.record(self._clock.monotonic() - began, _attributes(recipient))
 
-    @contextmanager
-    def listing(self, recipient: Recipient) -> Iterator[None]:
-        """A span around a listing, and its duration."""
-        began = self._clock.monotonic()
-        result = "failure"
-        try:
-            with self.step("dsset.list"):
-                yield
-            result = "ok"
-        except DeadlineExceeded:
-            result = "timeout"
-            raise
-        finally:
-            self._list_duration.record(
-                self._clock.monotonic() - began, {**_attributes(recipient), "eventbox.result": result}
-            )
+    def not_listed(self, recipient: Recipient, error: BaseException, seconds: float) -> None:
+        """A listing failed, after so long."""
+        result = "timeout" if isinstance(error, DeadlineExceeded) else "failure"
+        self._list_duration.record(seconds, {**_attributes(recipient), "eventbox.result": result})
 
-    def listed(self, recipient: Recipient, listing: Listing) -> None:
-        """The size and the oldest age of a listing."""
+    def listed(self, recipient: Recipient, listing: Listing, seconds: float) -> None:
+        """How long a listing took, its size and its oldest age."""
         waiting_since = [
             item.created_at if item.process_after is None else max(item.created_at, item.process_after)
             for item in listing.items
@@ -175,12 +163,13 @@ class Telemetry:
         oldest = min(waiting_since, default=listing.read_time)
         age_s = max(0.0, (listing.read_time - oldest).total_seconds())
         attributes = _attributes(recipient)
+        self._list_duration.record(seconds, {**attributes, "eventbox.result": "ok"})
         self._size.record(len(waiting_since), attributes)
         self._oldest_age.record(age_s, attributes)
 
-    def step(self, name: str) -> AbstractContextManager[Span]:
-        """A span around a part of the current one; none where the current one goes to nobody."""
-        return _NO_SPAN if _goes_nowhere(trace.get_current_span()) else self._span(name)
+    def step(self, name: str, whole: Span) -> AbstractContextManager[Span]:
+        """A span around a part of what a span is around, which is the current one; none where that goes to nobody."""
+        return _NO_SPAN if whole is INVALID_SPAN or _goes_nowhere(whole) else self._span(name)
 
     def _span(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, recipient: Recipient | None = None

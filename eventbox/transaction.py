@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -18,7 +18,6 @@ from google.cloud.firestore_v1.base_document import DocumentSnapshot
 
 from dsset import protos
 from dsset.clock import Clock
-from dsset.encoded_writes import EncodedWrite
 from dsset.retry import Backoff, is_transient, retry_transient
 from dsset.wire import Wire
 from eventbox.errors import TransactionEndedError
@@ -162,11 +161,6 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         for write in write_pbs:
             self._staging.add(write._pb)
 
-    def _add_encoded_writes(self, writes: Iterable[EncodedWrite]) -> None:
-        """What a `DSSet` gives its removals to."""
-        self._require_open()
-        self._staging.add_encoded(writes)
-
     def _clean_up(self) -> None:
         """google's would forget the writes and the ID here."""
 
@@ -203,16 +197,15 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         """The items gathered for `fn` so far, without those that were taken back."""
         return [one.item for one in self._on_commit if isinstance(one, Gathered) and one.fn == fn]
 
-    @contextmanager
-    def _savepoint(self) -> Iterator[Callable[[], None]]:
-        """Give a function that takes back what has been written and registered since."""
+    def _savepoint(self) -> Callable[[], None]:
+        """A function that takes back what has been written and registered since."""
         mark, callbacks = self._staging.mark(), len(self._on_commit)
 
         def take_back() -> None:
             self._staging.take_back(mark)
             del self._on_commit[callbacks:]
 
-        yield take_back
+        return take_back
 
     async def _end(self, how: str) -> None:
         """Let go of the server's transaction, if there is one, and refuse all use from now on."""

@@ -101,15 +101,15 @@ class Follower:
         handled = 0
         try:
             for entry in entries:
-                with transaction._savepoint() as take_back:
-                    try:
-                        await self._called(transaction, entry)
-                    except _NotAsynchronousError:
-                        raise
-                    except Exception as error:
-                        take_back()
-                        failure = error
-                        break
+                take_back = transaction._savepoint()
+                try:
+                    await self._called(transaction, entry)
+                except _NotAsynchronousError:
+                    raise
+                except Exception as error:
+                    take_back()
+                    failure = error
+                    break
                 handled += 1
         except BaseException:
             await transaction._end("rolled back")

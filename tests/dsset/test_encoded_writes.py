@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from google.cloud.firestore_v1 import _helpers
 from hypothesis import given, strategies as st
 
 from dsset import documents, protos
-from dsset.encoded_writes import varint, write_request
+from dsset.encoded_writes import encoded_update, on_condition, plain_entry, time_entry, varint, write_request
 from dsset.items import MAX_ID_BYTES, Item, ListedItem
 
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.just("x" * MAX_ID_BYTES)
@@ -95,3 +97,68 @@ def test_a_length_is_encoded_as_protobuf_does_it(number: int) -> None:
     value = protos.Value(integer_value=number)
     assert (b"\x10" + varint(number)) == value.SerializeToString() or number == 0
     assert protos.Value.FromString(b"\x10" + varint(number)).integer_value == number
+
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=200)
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.text(st.characters(codec="utf-8"), max_size=300),
+    st.binary(max_size=300),
+)
+
+
+@given(NAMES, PLAIN)
+def test_a_plain_field_is_what_google_would_encode(name: str, value: Any) -> None:
+    encoded = plain_entry(name, value)
+    assert encoded is not None
+    decoded = protos.Document.FromString(encoded)
+    expected = protos.Document(fields={name: _helpers.encode_value(value)._pb})
+    assert decoded.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    assert (
+        encoded == expected.SerializeToString(deterministic=True) or not name
+    )  # an empty key is left out there
+
+
+@pytest.mark.parametrize("value", [[], {}, datetime(2026, 1, 1, tzinfo=UTC), 1j])
+def test_what_is_not_plain_is_left_to_others(value: object) -> None:
+    assert plain_entry("name", value) is None
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800"])
+def test_what_firestore_cannot_hold_is_refused(value: object) -> None:
+    with pytest.raises(ValueError):
+        plain_entry("name", value)
+
+
+@given(NAMES, st.integers(-(2**36), 2**37), st.integers(0, 999_999_999))
+def test_a_time_is_what_protobuf_would_encode(name: str, seconds: int, nanos: int) -> None:
+    value = protos.Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=nanos))
+    assert protos.Document.FromString(time_entry(name.encode(), seconds, nanos)) == protos.Document(
+        fields={name: value}
+    )
+
+
+@given(NAMES, st.dictionaries(NAMES, PLAIN, max_size=4), st.lists(NAMES, max_size=4), st.none() | VERSIONS)
+def test_an_update_is_what_protobuf_would_encode(
+    name: str, fields: dict[str, Any], paths: list[str], version: Any | None
+) -> None:
+    entries = b"".join(plain_entry(key, value) or b"" for key, value in fields.items())
+    expected = protos.Write(
+        update=protos.Document.FromString(entries), update_mask=protos.DocumentMask(field_paths=paths)
+    )
+    expected.update.name = name
+    write = protos.Write.FromString(encoded_update(name, entries, paths))
+    assert write.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    conditional = on_condition(write, name, None if version is None else version.SerializeToString())
+    if version is None:
+        expected.current_document.exists = False
+    else:
+        expected.current_document.update_time.CopyFrom(version)
+    assert conditional.message().SerializeToString(deterministic=True) == expected.SerializeToString(
+        deterministic=True
+    )
+    assert conditional.name == name
+    assert conditional.update_time == version

@@ -37,13 +37,17 @@ def popped(name: str) -> EncodedWrite:
     return replacement(name, b"", THEN.SerializeToString())
 
 
+def messages(staging: Staging) -> list[Any]:
+    return [write.message() if isinstance(write, EncodedWrite) else write for write in staging.writes()]
+
+
 def written(write: Any) -> str:
     return write.name if isinstance(write, EncodedWrite) else target(write)
 
 
 def test_what_another_set_removes_is_the_users_own() -> None:
     staging = Staging()
-    staging.add_encoded([popped(OTHER)])
+    staging.add(popped(OTHER).message())
     assert staging.has_foreign_preconditions
     assert staging.pops == 0
     assert [target(write) for write in staging.writes()] == [OTHER]
@@ -52,8 +56,7 @@ def test_what_another_set_removes_is_the_users_own() -> None:
 def test_pops_come_first_so_that_an_emit_of_the_same_id_meets_the_tombstone() -> None:
     staging = Staging()
     staging.add(update(OTHER))
-    with staging.popping():
-        staging.add_encoded([popped(NAME)])
+    staging.consume([popped(NAME)])
     assert [written(write) for write in staging.writes()] == [NAME, OTHER]
 
 
@@ -75,7 +78,7 @@ def test_an_absence_that_nothing_writes_is_left_to_a_read_in_the_transaction() -
     staging.add(update(OTHER))
     assert staging.unwritten_absences == [NAME]
     staging.drop(NAME)
-    assert staging.writes() == [update(OTHER, current_document=exists(False))]
+    assert messages(staging) == [update(OTHER, current_document=exists(False))]
 
 
 def test_the_first_write_of_a_verified_document_bears_the_precondition() -> None:
@@ -84,7 +87,7 @@ def test_the_first_write_of_a_verified_document_bears_the_precondition() -> None
     staging.add(update(OTHER))
     staging.add(update())
     staging.add(update())
-    assert staging.writes() == [update(OTHER), update(current_document=at()), update()]
+    assert messages(staging) == [update(OTHER), update(current_document=at()), update()]
 
 
 def test_a_write_that_has_a_precondition_of_its_own_keeps_it_behind_the_verification() -> None:
@@ -111,8 +114,7 @@ def test_taking_back_removes_writes_and_pops_since_the_mark_and_keeps_what_is_ve
     staging.add(update(OTHER))
     mark = staging.mark()
     staging.add(update())
-    with staging.popping():
-        staging.add_encoded([popped("projects/p/databases/d/documents/a/3")])
+    staging.consume([popped("projects/p/databases/d/documents/a/3")])
     staging.take_back(mark)
     assert [target(write) for write in staging.writes()] == [NAME, OTHER]
     assert staging.pops == 0
@@ -148,8 +150,7 @@ def test_a_verification_alone_does_not_make_a_resend_harmless() -> None:
 
 def test_a_pop_and_a_saved_state_make_a_resend_harmless() -> None:
     consuming, saved = Staging(), Staging()
-    with consuming.popping():
-        consuming.add_encoded([popped(NAME)])
+    consuming.consume([popped(NAME)])
     saved.verify(NAME, THEN)
     saved.change_verified(update())
     assert consuming.happens_once
@@ -160,8 +161,7 @@ def test_only_preconditions_of_the_users_own_writes_are_foreign() -> None:
     staging = Staging()
     staging.verify(NAME, THEN)
     staging.change_verified(update())
-    with staging.popping():
-        staging.add_encoded([popped(OTHER)])
+    staging.consume([popped(OTHER)])
     assert not staging.has_foreign_preconditions
     staging.add(update("projects/p/databases/d/documents/b/1", current_document=exists(True)))
     assert staging.has_foreign_preconditions

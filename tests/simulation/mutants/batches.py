@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from dsset import protos
@@ -92,11 +91,7 @@ def the_state_is_saved_under_the_old_eversion() -> list[Change]:
 
 @mutant("transfers")
 def what_a_skipped_side_effect_wrote_stays() -> list[Change]:
-    @contextmanager
-    def savepoint(self: Any) -> Iterator[Callable[[], None]]:
-        yield lambda: None
-
-    return [(Transaction, "_savepoint", savepoint)]
+    return [(Transaction, "_savepoint", lambda self: lambda: None)]
 
 
 @mutant("transfers")
@@ -229,8 +224,8 @@ def keys_that_are_taken_out_of_a_dict_stay() -> list[Change]:
 
 @mutant("transfers")
 def saving_replaces_the_whole_document() -> list[Change]:
-    old = "update_mask=protos.DocumentMask(field_paths=mask),"
-    return [rewritten(DocumentProcessor, "save_state", old, "")]
+    old = "protos.Write.FromString(encoded_update(self._name, entries, mask))"
+    return [rewritten(DocumentProcessor, "save_state", old, f"protos.Write(update={old}.update)")]
 
 
 @mutant("transfers")

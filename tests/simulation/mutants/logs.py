@@ -228,7 +228,7 @@ def a_follower_goes_on_from_what_it_remembers() -> list[Change]:
 
 @mutant("log")
 def an_entry_whose_handler_fails_is_left_out() -> list[Change]:
-    return [rewritten(Follower, "_handle", "failure = error\n                    break", "pass")]
+    return [rewritten(Follower, "_handle", "failure = error\n                break", "pass")]
 
 
 @mutant("log")
