@@ -1,7 +1,7 @@
 """The least that a batch can cost: its RPCs by raw stubs, with requests that were made beforehand.
 
-It makes the same RPCs that eventbox makes, with requests of the same content; decoding of the answers into protobuf's
-messages is included, everything else is left out: no processor, no states, no checks.
+It makes the same RPCs that eventbox makes, with requests of the same content, the same metadata and a deadline. Decoding of
+the answers into protobuf's messages is included, everything else is left out: no processor, no states, no checks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from google.cloud.firestore import AsyncClient
 
 from dsset import documents, protos
 from dsset.items import Item
-from dsset.wire import unary_stub
+from dsset.wire import STREAM_TIMEOUT, UNARY_TIMEOUT, Wire, unary_stub
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 _TOKEN = b"0123456789abcdef"
@@ -28,7 +28,7 @@ class Floor:
         channel = client._firestore_api.transport.grpc_channel
         self.database: str = client._database_string
         self.root = f"{self.database}/documents"
-        self._metadata = (("google-cloud-resource-prefix", self.database),)
+        self._metadata = Wire.of(client)._metadata
         self._commit = unary_stub(channel, "Commit", protos.CommitResponse)
         self._batch_write = unary_stub(channel, "BatchWrite", protos.BatchWriteResponse)
         self._query = channel.unary_stream(
@@ -107,10 +107,14 @@ class Floor:
 
     async def emit(self, request: bytes) -> None:
         """Send it."""
-        await self._batch_write(request, metadata=self._metadata)
+        await self._batch_write(request, metadata=self._metadata, timeout=UNARY_TIMEOUT)
+
+    def _send(self, commit: bytes) -> Any:
+        return self._commit(commit, metadata=self._metadata, timeout=UNARY_TIMEOUT)
 
     async def _read(self, stub: Any, request: bytes) -> list[Any]:
-        return [response async for response in stub(request, metadata=self._metadata)]
+        call = stub(request, metadata=self._metadata, timeout=STREAM_TIMEOUT)
+        return [response async for response in call]
 
 
 class PreparedBatch:
@@ -125,7 +129,7 @@ class PreparedBatch:
         """Two reads side by side, then the commit; how many events it consumes."""
         floor = self._floor
         await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._query))
-        await floor._commit(self._commit, metadata=floor._metadata)
+        await floor._send(self._commit)
         return self._events
 
 
@@ -144,7 +148,7 @@ class PreparedDrain:
         floor = self._floor
         await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._queries[0]))
         for commit, query in zip(self._commits, [*self._queries[1:], None], strict=True):
-            sent = floor._commit(commit, metadata=floor._metadata)
+            sent = floor._send(commit)
             if query is not None:
                 await asyncio.gather(sent, floor._read(floor._query, query))
             else:

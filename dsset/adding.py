@@ -8,8 +8,8 @@ token (its first try went through), another's (a duplicate), or a tombstone that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
 from random import Random
@@ -44,9 +44,6 @@ LOOK_AT = ("token", "due")
 Outcome: TypeAlias = bool | GoogleAPICallError
 """Whether an item was new, or why it could not be added."""
 
-Tell: TypeAlias = Callable[[str, Outcome], None]
-"""Takes an item's document name and its outcome."""
-
 
 class _Next(Enum):
     CREATE = auto()
@@ -59,12 +56,11 @@ class _Next(Enum):
 class Adding:
     """How far one item has come; `outcome` is whether it was new, or the error that ended it."""
 
-    name: str
+    name: str  # of the document
     item: Item
-    next: _Next = _Next.CREATE
-    version: Any = None  # of the tombstone to revive
-    outcome: Outcome | None = None
-    tell: Tell | None = None  # called once, with the name and the outcome
+    next: _Next = field(default=_Next.CREATE, init=False)
+    version: Any = field(default=None, init=False)  # of the tombstone to revive
+    outcome: Outcome | None = field(default=None, init=False)
 
     @property
     def looks(self) -> bool:
@@ -72,9 +68,8 @@ class Adding:
         return self.next is _Next.LOOK
 
     def finish(self, outcome: Outcome) -> None:
+        """Called once, as soon as the outcome is known: for some before others are looked at or tried again."""
         self.next, self.outcome = _Next.DONE, outcome
-        if self.tell is not None:
-            self.tell(self.name, outcome)
 
     def write(self, token: bytes) -> Any:
         """The write that would add it now."""
@@ -112,24 +107,20 @@ class Adding:
 
 async def add_each(
     wire: Wire,
-    named: Sequence[tuple[str, Item]],
+    adding: list[Adding],
     token: bytes,
     *,
     tombstones_delay: timedelta,
     clock: Clock,
     rng: Random,
     timeout: timedelta,
-    tell: Tell | None = None,
-) -> list[Outcome]:
-    """For each (document name, item), whose names differ: whether it was new, or why it could not be added.
-
-    `tell` is called with each as soon as it is known, which for some is before others are looked at or tried again.
+) -> None:
+    """Add the items, whose documents differ; `outcome` says of each whether it was new, or why it could not be added.
 
     One BatchWrite for each 500 items or 8 MiB; where something lies there already, one read each and one more RPC. A
     request that is refused as a whole is sent again in halves, down to the items that are to blame.
     """
-    adding = [Adding(name, item, tell=tell) for name, item in named]
-    chunks = list(_chunks(adding))
+    chunks = list(_chunks(adding)) if len(adding) > 1 else [adding]
     if len(chunks) == 1:
         await _add_chunk(wire, adding, token, tombstones_delay, Backoff(clock, rng, timeout))
     else:
@@ -142,7 +133,6 @@ async def add_each(
         async with asyncio.TaskGroup() as group:
             for chunk in chunks:
                 group.create_task(add_chunk(chunk))
-    return [one.outcome for one in adding if one.outcome is not None]
 
 
 async def _add_chunk(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from random import Random, SystemRandom
 
-from google.api_core.exceptions import GoogleAPICallError, from_grpc_status
+from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
-from dsset.adding import MAX_BYTES, MAX_WRITES, Outcome, add_each
+from dsset.adding import MAX_BYTES, Adding, Outcome, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.encoded_writes import EncodedWrite
@@ -29,11 +28,13 @@ from dsset.items import (
     check_ids,
     check_item,
     check_moment,
+    check_name,
     check_positive,
     check_timeout,
     check_transaction,
 )
 from dsset.listing import listed
+from dsset.removing import remove_each
 from dsset.retry import Backoff, retry_transient
 from dsset.shared_adds import SharedAdds
 from dsset.wire import Wire
@@ -43,7 +44,6 @@ TIMEOUT = timedelta(minutes=1)
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _PAGE = 1_000
-_RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 
 
 class DSSet:
@@ -80,10 +80,7 @@ class DSSet:
             raise TypeError(
                 f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
             )
-        if not isinstance(name, str) or not _may_be_a_name(name):
-            raise ValueError(
-                f"name must be the ID of a collection, and none that Firestore reserves, not {name!r}"
-            )
+        check_name(name)
         if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
             raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
         self._client = parent._client
@@ -128,11 +125,6 @@ class DSSet:
             return []
         if not checked:
             return []
-        if len(checked) == 1:  # as most are: what follows takes some microseconds
-            (outcome,) = await self._add_each([(self._document_name(checked[0].id), checked[0])], timeout)
-            if isinstance(outcome, GoogleAPICallError):
-                raise AddError([None], {0: outcome}) from outcome
-            return [outcome]
         first: dict[str, int] = {}  # the position of each ID's first item, in order
         for position, item in enumerate(checked):
             first.setdefault(item.id, position)
@@ -154,6 +146,24 @@ class DSSet:
                     errors[position], results[position] = failed[item.id], None
             raise AddError(results, errors) from next(iter(errors.values()))
         return [bool(result) for result in results]
+
+    async def add_one(self, item: Item, *, timeout: timedelta = TIMEOUT) -> bool:
+        """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
+
+        Raises and costs what `add` does.
+        """
+        check_item(item)
+        check_timeout(timeout)
+        name = self._document_name(item.id)
+        if self._shared_adds is not None:
+            outcome: Outcome | None = await self._shared_adds.add(name, item, timeout)
+        else:
+            adding = Adding(name, item)
+            await self._add_apart([adding], timeout)
+            outcome = adding.outcome
+        if isinstance(outcome, GoogleAPICallError):
+            raise AddError([None], {0: outcome}) from outcome
+        return bool(outcome)
 
     async def add_with(
         self, item: Item, others: Sequence[protos.Write], *, timeout: timedelta = TIMEOUT
@@ -253,10 +263,7 @@ class DSSet:
         now = self._clock.now()
         expire_at = max(now, not_before or now) + self._tombstones_delay + documents.TTL_MARGIN
         writes = [documents.remove(name, item_id, expire_at) for item_id, name in names.items()]
-        for chunk in documents.chunks(writes, max_writes=MAX_WRITES, max_bytes=MAX_BYTES):
-            await retry_transient(
-                partial(_write_each, Wire.of(self._client), chunk), Backoff(self._clock, self._rng, timeout)
-            )
+        await remove_each(Wire.of(self._client), writes, clock=self._clock, rng=self._rng, timeout=timeout)
 
     def pop(
         self, transaction: AsyncTransaction, listing: Listing, ids: Iterable[str], *, token: bytes = b""
@@ -371,9 +378,15 @@ class DSSet:
         """For each (document name, item), whose names differ: whether it was new, or why it could not be added."""
         if self._shared_adds is not None:
             return await self._shared_adds.add_each(named, timeout)
-        return await add_each(
+        adding = [Adding(name, item) for name, item in named]
+        await self._add_apart(adding, timeout)
+        return [one.outcome for one in adding if one.outcome is not None]
+
+    async def _add_apart(self, adding: builtins.list[Adding], timeout: timedelta) -> None:
+        """Add by RPCs that nobody else shares."""
+        await add_each(
             Wire.of(self._client),
-            named,
+            adding,
             self._rng.randbytes(16),
             tombstones_delay=self._tombstones_delay,
             clock=self._clock,
@@ -383,16 +396,3 @@ class DSSet:
 
     def _document_name(self, item_id: str) -> str:
         return self._prefix + documents.document_id(item_id)
-
-
-@lru_cache(maxsize=64)
-def _may_be_a_name(name: str) -> bool:
-    return bool(name) and "/" not in name and not _RESERVED_NAME.fullmatch(name)
-
-
-async def _write_each(wire: Wire, writes: Sequence[protos.Write], timeout: float) -> None:
-    """Carry out all writes; the first error of any, so that all are repeated (each may be)."""
-    response = await wire.batch_write(writes, timeout=timeout)
-    for status in response.status:
-        if status.code:
-            raise from_grpc_status(status.code, status.message)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
@@ -17,6 +18,7 @@ MAX_METADATA_BYTES = 4_096
 MAX_INT32 = 2**31 - 1
 """A query's limit is no larger."""
 
+_RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -91,6 +93,19 @@ def check_ids(ids: object) -> Iterable[Any]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TypeError(f"ids must be several IDs, such as a list of them, not {ids!r:.100}")
     return ids
+
+
+def check_name(name: object) -> None:
+    """ValueError unless it may be the name of a set."""
+    if not isinstance(name, str) or not _may_be_a_name(name):
+        raise ValueError(
+            f"name must be the ID of a collection, and none that Firestore reserves, not {name!r}"
+        )
+
+
+@lru_cache(maxsize=64)
+def _may_be_a_name(name: str) -> bool:
+    return bool(name) and "/" not in name and not _RESERVED_NAME.fullmatch(name)
 
 
 def check_item(item: object) -> Item:

@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore_v1.async_client import AsyncClient
 
-from dsset.adding import MAX_REQUEST_BYTES, MAX_WRITES, Outcome, Tell, add_each
+from dsset.adding import MAX_REQUEST_BYTES, MAX_WRITES, Adding, Outcome, add_each
 from dsset.clock import Clock
 from dsset.items import Item
 from dsset.wire import Wire
@@ -42,21 +42,28 @@ _LEAST_S = 0.001
 """Seconds that one may wait to be sent at least: whatever its time-out, it is tried once."""
 
 
-@dataclass(slots=True)
-class _Waiting:
+@dataclass(slots=True, eq=False)
+class _Waiting(Adding):
     """An item that somebody wants added, and where the outcome goes."""
 
-    name: str
-    item: Item
     timeout: timedelta
     since: float  # by the clock's monotonic time, as all times here
     give_up_at: float
-    outcome: asyncio.Future[Outcome]
+    told: asyncio.Future[Outcome]
     call: object  # the same for all items of one call
+    round: _Round | None = field(default=None, init=False)  # with which it was sent
 
     def remaining(self, now: float) -> timedelta:
         """What it has left of its time."""
         return max(self.timeout - timedelta(seconds=now - self.since), timedelta(0))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell whoever waits, unless they have given up, and the round."""
+        Adding.finish(self, outcome)
+        if not self.told.done():
+            self.told.set_result(outcome)
+        if self.round is not None:
+            self.round.answered()
 
 
 class SharedAdds:
@@ -81,36 +88,48 @@ class SharedAdds:
 
         Whoever is cancelled while it waits takes back what has not been sent yet.
         """
+        call = object()
+        waiting = [self._wait(name, item, timeout, call) for name, item in named]
+        try:
+            return [await one.told for one in waiting]
+        except BaseException:
+            for one in waiting:
+                if not one.told.cancel() and not one.told.cancelled():
+                    one.told.exception()  # one of them tells of it
+            raise
+
+    async def add(self, name: str, item: Item, timeout: timedelta) -> Outcome:
+        """The same for one item."""
+        told = self._wait(name, item, timeout).told
+        try:
+            return await told
+        except BaseException:
+            if told.done() and not told.cancelled():
+                told.exception()  # it has been told, though whoever waited was cancelled
+            raise
+
+    def _wait(self, name: str, item: Item, timeout: timedelta, call: object = None) -> _Waiting:
         loop = asyncio.get_running_loop()
         rounds = self._rounds.get(loop)
         if rounds is None:
             rounds = self._rounds[loop] = _Rounds(self)
         now = self.clock.monotonic()
         give_up_at = now + max(timeout.total_seconds(), _LEAST_S)
-        call = object()
-        waiting = [
-            _Waiting(name, item, timeout, now, give_up_at, loop.create_future(), call) for name, item in named
-        ]
+        told = loop.create_future()
+        waiting = _Waiting(name, item, timeout, now, give_up_at, told, told if call is None else call)
         rounds.add(waiting)
-        try:
-            return [await one.outcome for one in waiting]
-        except BaseException:
-            for one in waiting:
-                if not one.outcome.cancel() and not one.outcome.cancelled():
-                    one.outcome.exception()  # one of them tells of it
-            raise
+        return waiting
 
-    async def send(self, sending: Sequence[_Waiting], tell: Tell) -> None:
-        """Add one round's items, and tell of each."""
+    async def send(self, sending: list[_Waiting]) -> None:
+        """Add one round's items."""
         await add_each(
             Wire.of(self._client),
-            [(one.name, one.item) for one in sending],
+            list[Adding](sending),
             self._rng.randbytes(16),
             tombstones_delay=self._tombstones_delay,
             clock=self.clock,
             rng=self._rng,
             timeout=sending[0].remaining(self.clock.monotonic()),
-            tell=tell,
         )
 
 
@@ -127,8 +146,8 @@ class _Rounds:
         self._watching: asyncio.Task[None] | None = None
         self._watched_until = 0.0
 
-    def add(self, waiting: Sequence[_Waiting]) -> None:
-        self._waiting.extend(waiting)
+    def add(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
         self._begin_soon()
 
     def _begin_soon(self) -> None:
@@ -178,9 +197,7 @@ class _Rounds:
         while (left := until - clock.monotonic()) > 0:
             await clock.sleep(timedelta(seconds=left, microseconds=1))
         now = clock.monotonic()
-        self._waiting = deque(
-            one for one in self._waiting if not one.outcome.done() and not _expired(one, now)
-        )
+        self._waiting = deque(one for one in self._waiting if not one.told.done() and not _expired(one, now))
         self._unanswered = {
             task: since for task, since in self._unanswered.items() if since + _PATIENCE_S > now
         }
@@ -197,7 +214,7 @@ class _Rounds:
         until: float | None = None  # when the time of the first is up
         while self._waiting and len(taken) < most:
             one = self._waiting.popleft()
-            if one.outcome.done() or _expired(one, now):  # given up
+            if one.told.done() or _expired(one, now):  # given up
                 continue
             if until is None:
                 until = one.give_up_at
@@ -212,29 +229,29 @@ class _Rounds:
         self._waiting.extendleft(reversed(left))
         return list(taken.values())
 
-    async def _send(self, sending: Sequence[_Waiting]) -> None:
-        task = asyncio.current_task()
-        by_name = {one.name: one for one in sending}
-
-        def tell(name: str, outcome: Outcome) -> None:
-            if not by_name[name].outcome.done():
-                by_name[name].outcome.set_result(outcome)
-            # what is left of it, duplicates to look at and items to try again, need not keep others from being sent
-            if task in self._unanswered:
-                del self._unanswered[task]
-                # not before all who are told now have run: what they add next is to come along
-                asyncio.get_running_loop().call_soon(self._begin_soon, context=Context())
-
+    async def _send(self, sending: list[_Waiting]) -> None:
+        sent = _Round(self, asyncio.current_task())
+        for one in sending:
+            one.round = sent
         try:
-            await self._adds.send(sending, tell)
+            await self._adds.send(sending)
         except BaseException as error:
             for one in sending:
-                if not one.outcome.done():
+                if not one.told.done():
                     if isinstance(error, asyncio.CancelledError):
-                        one.outcome.cancel()
+                        one.told.cancel()
                     else:
-                        one.outcome.set_exception(error)
+                        one.told.set_exception(error)
             raise
+
+    def answered(self, task: asyncio.Task[None]) -> None:
+        """Take a round for answered, of which one item is known: others need not wait for what is left of it.
+
+        That is duplicates to look at, and items to try again.
+        """
+        if self._unanswered.pop(task, None) is not None:
+            # not before all who are told now have run: what they add next is to come along
+            asyncio.get_running_loop().call_soon(self._begin_soon, context=Context())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -244,9 +261,25 @@ class _Rounds:
         self._begin_soon()
 
 
+class _Round:
+    """A round that is under way."""
+
+    __slots__ = ("_rounds", "_task")
+
+    def __init__(self, rounds: _Rounds, task: asyncio.Task[None] | None) -> None:
+        self._rounds = rounds
+        self._task = task
+
+    def answered(self) -> None:
+        """Something is known of one of its items; only the first time counts."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._rounds.answered(task)
+
+
 def _expired(waiting: _Waiting, now: float) -> bool:
     """Whether its time is up; then it is told so. Those under way have taken all of it, as in an outage."""
     if waiting.give_up_at > now:
         return False
-    waiting.outcome.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
+    waiting.told.set_result(DeadlineExceeded("other adds under way took all the time; not sent"))
     return True

@@ -29,7 +29,7 @@ from eventbox.arguments import (
 )
 from eventbox.batch import Batch
 from eventbox.drain import Drain, DrainBounds, DrainReport
-from eventbox.emitting import emit_items, emit_with, to_items
+from eventbox.emitting import emit_item, emit_items, emit_with, new_item, to_items
 from eventbox.events import Event, NewEvent, Receipt
 from eventbox.inbox import inbox_of, to_event
 from eventbox.processor import PostProcessFn, Processor
@@ -143,9 +143,12 @@ class EventBox:
 
         Cost: 1 RPC and 1 write; a duplicate 2 RPCs and 1 read; in a transaction no RPC, and 1 write of its commit.
         """
-        events = [NewEvent(value, id=id, process_after=process_after)]
-        receipts = await self.emit_many(events, to, transaction=transaction, timeout=timeout)
-        return receipts[0]
+        if transaction is not None:
+            events = [NewEvent(value, id=id, process_after=process_after)]
+            return (await self.emit_many(events, to, transaction=transaction, timeout=timeout))[0]
+        check_recipient(to, self._client)
+        item = new_item(value, id, process_after, self._rng)
+        return await emit_item(item, to, self._inbox(to), timeout=timeout, telemetry=self._telemetry)
 
     async def emit_many(
         self,
@@ -166,7 +169,7 @@ class EventBox:
 
         Cost: as many writes as new events, in 1 RPC for each 500 events or 8 MiB; duplicates as in `emit`.
         """
-        self._check_recipient(to)
+        check_recipient(to, self._client)
         check_transaction(transaction, self._client)
         items = to_items(events, self._rng)
         return await emit_items(
@@ -178,7 +181,7 @@ class EventBox:
 
         Cost: 1 RPC for each 1,000 events, 1 read an event (at least 1).
         """
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         return [to_event(item) for item in (await self._inbox(recipient).list_all()).items]
 
     async def process_batch(
@@ -282,7 +285,7 @@ class EventBox:
 
         Cost: 1 RPC for each 100, 1 read each (at least 1).
         """
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         return await self._quarantine(recipient).list()
 
     async def requeue(self, recipient: Recipient, ids: Iterable[str]) -> int:
@@ -294,7 +297,7 @@ class EventBox:
 
         Cost: 3 RPCs for each 8 events, 2 reads, 1 write and 2 deletes each.
         """
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         return await self._quarantine(recipient).requeue(check_ids(ids))
 
     async def discard(self, recipient: Recipient, ids: Iterable[str]) -> int:
@@ -302,7 +305,7 @@ class EventBox:
 
         Cost: 1 RPC for each 500, 1 delete each.
         """
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         return await self._quarantine(recipient).discard(check_ids(ids))
 
     async def purge(self, recipient: Recipient) -> int:
@@ -310,7 +313,7 @@ class EventBox:
 
         Cost: 1 read and 1 delete each.
         """
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         return await self._quarantine(recipient).purge()
 
     async def run_in_transaction(
@@ -358,12 +361,12 @@ class EventBox:
         self, event: NewEvent, to: Recipient, others: Sequence[Any], *, timeout: timedelta
     ) -> tuple[Receipt, datetime | None]:
         """`emit` outside a transaction, in one commit with other writes; the receipt, and the commit's time."""
-        self._check_recipient(to)
+        check_recipient(to, self._client)
         (item,) = to_items([event], self._rng)
         return await emit_with(item, others, to, self._inbox(to), timeout=timeout, telemetry=self._telemetry)
 
     def _batch(self, recipient: Recipient, processor: Processor[S]) -> Batch[S]:
-        self._check_recipient(recipient)
+        check_recipient(recipient, self._client)
         check_processor(processor)
         return Batch(
             recipient,
@@ -395,6 +398,3 @@ class EventBox:
             rng=self._rng,
             shared_adds=self._shared_adds,
         )
-
-    def _check_recipient(self, recipient: object) -> None:
-        check_recipient(recipient, self._client)

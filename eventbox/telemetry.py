@@ -182,7 +182,7 @@ class Telemetry:
 
 def traceparent_of(span: Span) -> str | None:
     """What an event carries of the span that emits it; None where that is not sampled."""
-    if not span.get_span_context().trace_flags.sampled:
+    if span is INVALID_SPAN or not span.get_span_context().trace_flags.sampled:
         return None
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
+from eventbox.arguments import check_recipient
 from eventbox.box import EventBox
 from eventbox.log import ordering
 from eventbox.log.appending import Appender
@@ -64,7 +65,7 @@ class EventLog:
             raise TypeError(f"box must be an EventBox, not {type(box).__name__}")
         self._box = box
         self._recipient = Recipient(ref, MONITORING_STRING)
-        box._check_recipient(self._recipient)
+        check_recipient(self._recipient, box.client)
         self._ref = ref
         self._in_process = InProcess.of(box._client, ref._document_path)
         self._appender = Appender(box, self._recipient, self._in_process, sender)

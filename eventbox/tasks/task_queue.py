@@ -18,7 +18,7 @@ from dsset.items import check_moment, check_timeout
 from dsset.protos import wrap_write
 from dsset.retry import Backoff, is_transient, retry_transient
 from dsset.wire import Wire
-from eventbox.arguments import check_transaction
+from eventbox.arguments import check_recipient, check_transaction
 from eventbox.box import EventBox
 from eventbox.events import NewEvent, Receipt
 from eventbox.recipient import Recipient
@@ -198,7 +198,7 @@ class TaskQueue:
 
         Cost: 1 RPC, or none where this process has made sure of the same wake-up before.
         """
-        self._box._check_recipient(recipient)
+        check_recipient(recipient, self._box.client)
         check_moment(eta, "eta")
         check_timeout(timeout)
         name = recipient.ref._document_path
@@ -268,7 +268,7 @@ class TaskQueue:
             return await self._box.emit(
                 value, to, id=id, process_after=process_after, transaction=transaction, timeout=timeout
             )
-        self._box._check_recipient(to)
+        check_recipient(to, self._box.client)
         check_moment(process_after, "process_after")
         name = to.ref._document_path
         if transaction is not None:

@@ -88,8 +88,11 @@ def adds_in_transactions_forget_who_added() -> list[Change]:
 
 @mutant("transfers")
 def shared_adds_are_acknowledged_before_they_are_sent() -> list[Change]:
-    old = "return [await one.outcome for one in waiting]"
-    return [rewritten(SharedAdds, "add_each", old, "return [True for one in waiting]")]
+    old = "return [await one.told for one in waiting]"
+    return [
+        rewritten(SharedAdds, "add_each", old, "return [True for one in waiting]"),
+        rewritten(SharedAdds, "add", "return await told", "return True"),
+    ]
 
 
 @mutant("transfers")
