@@ -92,7 +92,7 @@ async def medians(
 NO_TIMES = {"latency_ms": 0, "floor_ms": None, "ours_ms": None, "plain_ms": None}
 """The fields of a `Result`, for the rows of a benchmark that measures no times."""
 
-QUICK_S, FULL_S = 40.0, 90.0
+QUICK_S, FULL_S = 45.0, 150.0
 """Seconds that a quick run, and a full one, take at most, but for their last turns."""
 
 

@@ -106,8 +106,8 @@ def main(as_json: bool, quick: bool) -> None:
 
     def turns(events: int) -> int:
         if quick:
-            return 5 if events < MANY else 2
-        return 9 if events < MANY else 5
+            return 5 if events < MANY else 3
+        return 11 if events < MANY else 7
 
     report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else FULL_S)), as_json=as_json)
 

@@ -1,7 +1,7 @@
 """The least that a batch can cost: its RPCs by raw stubs, with requests that were made beforehand.
 
-It makes the same RPCs that eventbox makes, with requests of the same content, the same metadata and a deadline. Decoding of
-the answers into protobuf's messages is included, everything else is left out: no processor, no states, no checks.
+It makes the same RPCs that eventbox makes, with requests of the same content, metadata and deadlines. Decoding of the
+answers into protobuf's messages is included, everything else is left out: no processor, no states, no checks.
 """
 
 from __future__ import annotations

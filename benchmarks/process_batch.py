@@ -162,8 +162,8 @@ def main(as_json: bool, quick: bool) -> None:
 
     def turns(events: int) -> int:
         if quick:
-            return 8 if events < MANY else 5
-        return 30 if events < MANY else 10
+            return 10 if events < MANY else 7
+        return 30 if events < MANY else 20
 
     report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else FULL_S)), as_json=as_json)
 

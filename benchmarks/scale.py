@@ -129,7 +129,7 @@ def main(as_json: bool, quick: bool) -> None:
     async def run() -> tuple[list[Growth], Memory]:
         if quick:
             return await measure(QUICK, 15, QUICK_S), await measure_memory()
-        return await measure(Sizes(), 60, 2 * FULL_S), await measure_memory()
+        return await measure(Sizes(), 60, FULL_S), await measure_memory()
 
     found, memory = asyncio.run(run())
     if as_json:
