@@ -48,11 +48,13 @@ class Filling:
     ) -> None:
         """Give a recipient its state, and so many outstanding events."""
         await self._write(itertools.chain([_set(ref, state)], self._events(ref, events, value)))
-        await self._index(ref, documents.query_due(INBOX, documents.READY, 1))
+        await self._index([ref], documents.query_due(INBOX, documents.READY, 1))
 
     async def events(self, refs: Iterable[AsyncDocumentReference], each: int, value: bytes) -> None:
         """Give each of these recipients so many outstanding events more."""
-        await self._write(write for ref in refs for write in self._events(ref, each, value))
+        recipients = list(refs)
+        await self._write(write for ref in recipients for write in self._events(ref, each, value))
+        await self._index(recipients, documents.query_due(INBOX, documents.READY, 1))
 
     async def tombstones(self, ref: AsyncDocumentReference, count: int) -> None:
         """Give a recipient so many events that have been consumed, of which the tombstones are left."""
@@ -72,17 +74,23 @@ class Filling:
         await self._write(itertools.chain([_set(ref, state)], writes))
         query = protos.StructuredQuery(limit={"value": 1})
         query.from_.add(collection_id=plain.EVENTS)
-        await self._index(ref, query)
+        await self._index([ref], query)
 
-    async def _index(self, ref: AsyncDocumentReference, query: Any) -> None:
-        """Let the index exist that a query needs.
+    async def _index(self, refs: Iterable[AsyncDocumentReference], query: Any) -> None:
+        """Let the index exist that a query needs below each of these.
 
         A database has it before there is anything to list; the emulator makes it when it is asked for first, which
         takes some microseconds an event, and is not what is to be measured.
         """
-        request = protos.RunQueryRequest(parent=ref._document_path, structured_query=query)
-        async for _ in self._query(request, metadata=self._metadata):
-            pass
+
+        async def worker(refs: Iterator[AsyncDocumentReference]) -> None:
+            for ref in refs:
+                request = protos.RunQueryRequest(parent=ref._document_path, structured_query=query)
+                async for _ in self._query(request, metadata=self._metadata):
+                    pass
+
+        left = iter(refs)
+        await asyncio.gather(*(worker(left) for _ in range(_IN_FLIGHT)))
 
     def _events(self, ref: AsyncDocumentReference, count: int, value: bytes) -> Iterator[Any]:
         prefix = f"{ref._document_path}/{INBOX}/"

@@ -49,6 +49,7 @@ again, and come from a clock that lags, while it is needed for so long from when
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HASH_BYTES = 20  # 160 bits: two of a million million items share one with a chance below 10^-24
+_ID_LENGTH = 2 * _HASH_BYTES  # in hex
 
 _ADDED_IN_TRANSACTION = ("id", "value", "metadata")
 _REMOVED = ("id", "due", "value", "metadata", "expire_at")
@@ -132,6 +133,14 @@ def tombstone_entries(token: bytes, expire_at: datetime) -> bytes:
     return entries + bytes_entry(b"popped_by", token) if token else entries
 
 
+def listed_name(prefix: str, item: ListedItem) -> str:
+    """The name of the item's document in the set whose names begin so: as it was listed, where that was from there."""
+    name = item._name
+    if len(name) == len(prefix) + _ID_LENGTH and name.startswith(prefix):
+        return name
+    return prefix + document_id(item.id)
+
+
 def pop(name: str, item: ListedItem, common: bytes) -> EncodedWrite:
     """The write that leaves a tombstone, and fails where the item is no longer as it was listed.
 
@@ -162,7 +171,7 @@ def decode(document: Any) -> ListedItem:
     fields = document.fields  # to read an absent key makes one with the default, which nobody sees
     due_at = fields["due"].integer_value
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
-    return ListedItem(
+    item = ListedItem(
         fields["id"].string_value,
         fields["value"].bytes_value,
         None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
@@ -173,8 +182,9 @@ def decode(document: Any) -> ListedItem:
         # encoded: a part of a message would keep all of it in memory, the value once more with it
         document.update_time.SerializeToString(),
         fields["token"].bytes_value,
-        document.name,
     )
+    object.__setattr__(item, "_name", document.name)
+    return item
 
 
 def cursor(document: Any) -> tuple[int, str]:

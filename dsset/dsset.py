@@ -123,8 +123,8 @@ class DSSet:
         if transaction is not None:
             self._add_in(transaction, checked)
             return []
-        if not checked:
-            return []
+        if len(checked) <= 1:
+            return [await self._add_one(item, timeout) for item in checked]
         first: dict[str, int] = {}  # the position of each ID's first item, in order
         for position, item in enumerate(checked):
             first.setdefault(item.id, position)
@@ -152,8 +152,10 @@ class DSSet:
 
         Raises and costs what `add` does.
         """
-        check_item(item)
         check_timeout(timeout)
+        return await self._add_one(check_item(item), timeout)
+
+    async def _add_one(self, item: Item, timeout: timedelta) -> bool:
         name = self._document_name(item.id)
         if self._shared_adds is not None:
             outcome: Outcome | None = await self._shared_adds.add(name, item, timeout)
@@ -293,21 +295,17 @@ class DSSet:
                 raise ValueError(f"cannot pop {item_id!r}: it is not in the listing")
             if item_id in chosen:
                 raise ValueError(f"cannot pop {item_id!r} twice")
+            if not item._version:
+                raise ValueError(
+                    f"cannot pop {item_id!r}: its listing was made by hand, and tells no version"
+                )
             chosen[item_id] = item
         # a clock that lags must not let TTL take the tombstone early: the server's time is a lower bound
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        prefix = self._prefix
-        return [
-            documents.pop(
-                # as it was listed: to find its name anew takes a hash
-                item._name if item._name.startswith(prefix) else self._document_name(item.id),
-                item,
-                common,
-            )
-            for item in chosen.values()
-        ]
+        prefix = self._prefix  # to find a name anew takes a hash
+        return [documents.pop(documents.listed_name(prefix, item), item, common) for item in chosen.values()]
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.

@@ -49,7 +49,8 @@ class ListedItem(Item):
     created_at: datetime = _EPOCH
     _version: bytes = field(default=b"", repr=False, compare=False)  # the document's update_time, encoded
     _token: bytes = field(default=b"", repr=False, compare=False)  # of the add that took effect
-    _name: str = field(default="", repr=False, compare=False)  # the document's
+    # of the document: not for whoever makes an item of another, whose ID may differ
+    _name: str = field(default="", init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

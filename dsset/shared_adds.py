@@ -88,8 +88,8 @@ class SharedAdds:
 
         Whoever is cancelled while it waits takes back what has not been sent yet.
         """
-        call = object()
-        waiting = [self._wait(name, item, timeout, call) for name, item in named]
+        call, now = object(), self.clock.monotonic()
+        waiting = [self._wait(name, item, timeout, now, call) for name, item in named]
         try:
             return [await one.told for one in waiting]
         except BaseException:
@@ -100,20 +100,19 @@ class SharedAdds:
 
     async def add(self, name: str, item: Item, timeout: timedelta) -> Outcome:
         """The same for one item."""
-        told = self._wait(name, item, timeout).told
+        told = self._wait(name, item, timeout, self.clock.monotonic()).told
         try:
             return await told
         except BaseException:
-            if told.done() and not told.cancelled():
-                told.exception()  # it has been told, though whoever waited was cancelled
+            if not told.cancel() and not told.cancelled():
+                told.exception()  # it has been told, though whoever waited has gone
             raise
 
-    def _wait(self, name: str, item: Item, timeout: timedelta, call: object = None) -> _Waiting:
+    def _wait(self, name: str, item: Item, timeout: timedelta, now: float, call: object = None) -> _Waiting:
         loop = asyncio.get_running_loop()
         rounds = self._rounds.get(loop)
         if rounds is None:
             rounds = self._rounds[loop] = _Rounds(self)
-        now = self.clock.monotonic()
         give_up_at = now + max(timeout.total_seconds(), _LEAST_S)
         told = loop.create_future()
         waiting = _Waiting(name, item, timeout, now, give_up_at, told, told if call is None else call)

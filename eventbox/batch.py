@@ -132,8 +132,7 @@ class Batch(Generic[S]):
                 if listing.complete or self._offered.in_order:
                     return
                 self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
-            # a first batch does not know yet whether batches go on from each other
-            if ahead > 1 and kept is not None:
+            if ahead > 1 and kept is not None:  # a first batch does not know yet whether one goes on from it
                 self._ahead.go_on()
 
         try:
@@ -376,12 +375,8 @@ class Batch(Generic[S]):
                     self._suspect(error, listing, left)
                     raise
             if transition.events:
-                pops = self._inbox.removals(
-                    listing,
-                    (event.id for event in transition.events),
-                    token=transaction.token,
-                )
-                transaction._staging.consume(pops)
+                ids = (event.id for event in transition.events)
+                transaction._consume(self._inbox.removals(listing, ids, token=transaction.token))
         return transitions
 
     async def _read_absences(self, transaction: Transaction) -> None:

@@ -72,6 +72,7 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
         UnknownOutcomeError: the answer was lost, and nothing can tell.
         GoogleAPICallError: Firestore refused it, say, for a precondition of the user's own; nothing happened.
     """
+    transaction._require_open()  # its function may have let it be rolled back, and gone on
     staging = transaction._staging
     if staging.empty and not transaction._server_id:
         await transaction._end("committed")

@@ -91,7 +91,7 @@ class Quarantine:
             transaction = Transaction(
                 self._client, clock=self._clock, rng=self._rng, concurrency=self._concurrency, token=token
             )
-            transaction._staging.consume(self._inbox.removals(failure.listing, [event.id], token=token))
+            transaction._consume(self._inbox.removals(failure.listing, [event.id], token=token))
             # a clock that lags must not let TTL take it early: the server's time is a lower bound
             now = max(self._clock.now(), failure.listing.read_time)
             expire_at = None if self._retention is None else now + self._retention

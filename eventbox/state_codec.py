@@ -6,7 +6,7 @@ them out, at any depth that is made of dataclasses and models. What lies inside 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -41,15 +41,16 @@ class Encoded:
 
     entries: bytes  # its fields, as they are encoded in a document
     mask: frozenset[tuple[str, ...]]
+    paths: tuple[str, ...] | None = None  # the mask quoted, where its type tells that for good
 
-    def mask_paths(self, before: Encoded | None) -> list[str]:
+    def mask_paths(self, before: Encoded | None) -> Sequence[str]:
         """The field paths to write, quoted; those that `before` had and this one has not are deleted."""
-        return list(_quoted(self.mask, before.mask if before is not None else self.mask))
+        if self.paths is not None and (before is None or before.mask is self.mask):
+            return self.paths
+        return _quoted(self.mask if before is None else self.mask | before.mask)
 
 
-@lru_cache(maxsize=256)
-def _quoted(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
-    paths = one | other
+def _quoted(paths: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
     # of a path and one below it, only the upper one: a whole value replaces what lies below
     kept = [path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))]
     return tuple(sorted(FieldPath(*path).to_api_repr() for path in kept))
@@ -112,28 +113,30 @@ class StateCodec(Generic[S]):
             raise TypeError(
                 f"expected a state of type {self._type.__name__}, not {type(state).__name__}: {state!r:.100}"
             )
-        flat = _flat(state) if self._is_dataclass else None
-        if flat is not None:
-            return flat
+        if self._is_dataclass:
+            return _encode_fields(state)
         plain = _plain(state, typed=self._adapter is not None)
         _check_names(plain)
         encoded = {key: _value(value) for key, value in plain.items()}
         return Encoded(field_entries(encoded), frozenset(_mask(state)))
 
 
-def _flat(state: Any) -> Encoded | None:
-    """A dataclass whose fields are plain values, as is common; None of any other.
-
-    A document with a field of each, which protobuf would encode, takes several times as long.
-    """
+def _encode_fields(state: Any) -> Encoded:
+    """A dataclass, field by field: most hold plain values, of which protobuf would take several times as long."""
     kind: Any = type(state)
+    mask, paths = _flat_mask(kind)
     entries = []
+    is_flat = True
     for name in _field_names(kind):
-        entry = plain_entry(name, getattr(state, name))
+        value = getattr(state, name)
+        entry = plain_entry(name, value)
         if entry is None:
-            return None
+            is_flat = False
+            entry = field_entries({name: _value(_plain(value, typed=True))})
         entries.append(entry)
-    return Encoded(b"".join(entries), _flat_mask(kind))
+    if is_flat:
+        return Encoded(b"".join(entries), mask, paths)
+    return Encoded(b"".join(entries), frozenset(_mask(state)))
 
 
 def _value(plain: Any) -> Any:
@@ -164,11 +167,12 @@ def _field_names(state_type: type[Any]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _flat_mask(state_type: type[Any]) -> frozenset[tuple[str, ...]]:
-    """What `_mask` gives where no field is made of others."""
+def _flat_mask(state_type: Any) -> tuple[frozenset[tuple[str, ...]], tuple[str, ...]]:
+    """What `_mask` gives where no field is made of others, and the same quoted."""
     names = _field_names(state_type)
     _check_names(names)
-    return frozenset((name,) for name in names)
+    mask = frozenset((name,) for name in names)
+    return mask, _quoted(mask)
 
 
 def _check_names(names: Iterable[str]) -> None:

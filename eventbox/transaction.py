@@ -18,6 +18,7 @@ from google.cloud.firestore_v1.base_document import DocumentSnapshot
 
 from dsset import protos
 from dsset.clock import Clock
+from dsset.encoded_writes import EncodedWrite
 from dsset.retry import Backoff, is_transient, retry_transient
 from dsset.wire import Wire
 from eventbox.errors import TransactionEndedError
@@ -160,6 +161,11 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         self._require_open()
         for write in write_pbs:
             self._staging.add(write._pb)
+
+    def _consume(self, pops: Iterable[EncodedWrite]) -> None:
+        """Consume events, as a `DSSet` says it."""
+        self._require_open()
+        self._staging.consume(pops)
 
     def _clean_up(self) -> None:
         """google's would forget the writes and the ID here."""

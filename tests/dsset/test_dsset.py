@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import FailedPrecondition
+from google.api_core.exceptions import FailedPrecondition, NotFound
 from google.cloud.firestore import AsyncClient, async_transactional
 
-from dsset import DSSet, Item, ListedItem
+from dsset import DSSet, Item, ListedItem, Listing
 from dsset.wire import Wire
 
 
@@ -115,6 +116,31 @@ async def test_a_failed_transaction_pops_nothing(dsset: DSSet, client: AsyncClie
     with pytest.raises(KeyError):
         await body(client.transaction())
     assert await ids(dsset) == {"a"}
+
+
+async def test_what_another_set_has_listed_is_not_popped_there(dsset: DSSet, client: AsyncClient) -> None:
+    below = DSSet(client.document(f"{dsset._prefix.split('/documents/')[1]}a"))
+    await below.add([Item("a", b"")])
+    with pytest.raises((FailedPrecondition, NotFound)):
+        await pop(dsset, client, "a", listing=await below.list(9))
+    assert await ids(below) == {"a"}
+
+
+async def test_an_item_under_another_id_is_not_popped_by_the_one_that_it_was_made_of(
+    dsset: DSSet, client: AsyncClient
+) -> None:
+    await dsset.add([Item("a", b"")])
+    listing = await dsset.list(9)
+    listing = replace(listing, items=[replace(listing.items[0], id="other")])
+    with pytest.raises((FailedPrecondition, NotFound)):
+        await pop(dsset, client, "other", listing=listing)
+    assert await ids(dsset) == {"a"}
+
+
+async def test_pop_refuses_an_item_that_was_not_listed(dsset: DSSet, client: AsyncClient) -> None:
+    by_hand = Listing([ListedItem("a", b"")], datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(ValueError, match="'a': its listing was made by hand"):
+        dsset.pop(client.transaction(), by_hand, ["a"])
 
 
 async def test_pop_refuses_what_is_not_in_the_listing(dsset: DSSet, client: AsyncClient) -> None:

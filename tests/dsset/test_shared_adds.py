@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -246,6 +246,35 @@ async def test_any_time_out_allows_for_one_try(
     one = a_set(local_client, clock, shared)
     results = await asyncio.gather(*(one.add([Item(str(n), b"x")], timeout=timeout) for n in range(40)))
     assert results == [[True]] * 40
+
+
+async def test_the_items_of_one_call_have_the_same_time(
+    local_client: AsyncClient, emulator: Emulator
+) -> None:
+    class Ticking(ManualClock):
+        ticks = 0
+
+        def monotonic(self) -> float:
+            self.ticks += 1
+            return self.ticks / 100_000
+
+    clock = Ticking(datetime(2026, 1, 1, tzinfo=UTC))
+    shared = SharedAdds(local_client, tombstones_delay=timedelta(hours=24), clock=clock, rng=Random(1))
+    one = DSSet(local_client.document("queues/1"), clock=clock, shared_adds=shared)
+    added = await one.add([Item(str(n), b"x") for n in range(500)], timeout=timedelta(milliseconds=1))
+    assert added == [True] * 500
+    assert emulator.counts.rpcs == {"BatchWrite": 1}
+
+
+async def test_whoever_goes_in_any_way_before_the_round_takes_its_item_back(
+    local_client: AsyncClient, clock: ManualClock, shared: SharedAdds
+) -> None:
+    one = a_set(local_client, clock, shared)
+    waiting = one.add([Item("closed", b"x")])
+    waiting.send(None)
+    waiting.close()
+    assert await one.add([Item("a", b"x")]) == [True]
+    assert await ids(one) == {"a"}
 
 
 async def test_a_duplicate_is_told_before_others_of_its_rpc_are_tried_again(

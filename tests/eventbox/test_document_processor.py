@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ import pytest
 from google.cloud.firestore import AsyncClient
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from dsset.encoded_writes import encoded_update
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
 from eventbox.state_codec import StateCodec
 
@@ -209,6 +212,56 @@ async def test_a_state_that_cannot_be_stored_is_refused_before_anything_is_chang
     with pytest.raises(error, match=message):
         await box.process_batch(to, Changing(to, dict, lambda _: state))
     assert await eversion(to) is None
+
+
+class Kind(StrEnum):
+    NEW = "new"
+
+
+class Count(int):
+    pass
+
+
+@dataclass
+class Fields:
+    a: Any = ""
+    a0: Any = 0  # a map of protobuf has it before "a"
+    z: Any = None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Fields("new", 1), Fields(Kind.NEW, 1)),
+        (Fields("x", 1), Fields("x", Count(1))),
+        (Fields("x", 1, "2026-01-01"), Fields("x", 1, date(2026, 1, 1))),
+    ],
+)
+async def test_a_state_of_other_types_that_would_be_written_the_same_is_the_same(
+    box: EventBox, to: Recipient, before: Fields, after: Fields
+) -> None:
+    await change(box, to, Fields, lambda _: before)
+    await box.process_batch(to, Changing(to, Fields, lambda _: after))
+    assert await eversion(to) == 1
+
+
+async def test_a_state_may_have_other_keys_each_time_and_leaves_none_of_them_in_memory() -> None:
+    codec = StateCodec(dict)
+
+    def save(n: int) -> None:
+        keys = [f"key-{n}-{k}" for k in range(2_000)]
+        before, after = codec.encode(dict.fromkeys(keys, 1)), codec.encode(dict.fromkeys(keys[1:], 1))
+        encoded_update("name", after.entries, after.mask_paths(before))
+
+    save(0)
+    tracemalloc.start()
+    try:
+        for n in range(1, 20):
+            save(n)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 500_000  # one of them has as much
+    finally:
+        tracemalloc.stop()
 
 
 async def test_sets_are_written_in_one_order_whatever_is_in_them() -> None:

@@ -15,6 +15,7 @@ from eventbox import (
     Recipient,
     SkipTransition,
     Transaction,
+    TransactionEndedError,
     Transition,
 )
 from tests.eventbox.support import Deciding, consume_all, document, emit, outstanding, writes
@@ -87,3 +88,31 @@ async def test_a_state_changed_in_place_together_with_a_skip_is_an_error_and_cha
     with pytest.raises(ValueError, match="changed the loaded state in place"):
         await box.process_batch(to, Deciding(to, decide))
     assert await outstanding(box, to) == {"a", "b"}
+
+
+async def test_a_side_effect_that_rolls_back_the_transaction_ends_the_batch(
+    box: EventBox, to: Recipient, client: AsyncClient
+) -> None:
+    await emit(box, to, "a")
+
+    async def roll_back(transaction: Transaction) -> None:
+        transaction.set(client.document("log/written"), {})
+        await transaction._rollback()  # as google's own decorators do
+
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        return Mutation([Transition({"n": 1}, events=events, side_effect=roll_back)])
+
+    with pytest.raises(TransactionEndedError, match="rolled back"):
+        await box.process_batch(to, Deciding(to, decide))
+    assert await outstanding(box, to) == {"a"}
+    assert await document(client, "log/written") is None
+
+
+async def test_what_was_rolled_back_is_not_committed(box: EventBox, client: AsyncClient) -> None:
+    async def body(transaction: Transaction) -> None:
+        transaction.set(client.document("log/written"), {})
+        await transaction._rollback()
+
+    with pytest.raises(TransactionEndedError, match="rolled back"):
+        await box.run_in_transaction(body)
+    assert await document(client, "log/written") is None

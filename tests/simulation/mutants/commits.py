@@ -127,7 +127,7 @@ def what_a_skipped_side_effect_has_registered_stays() -> list[Change]:
 
 @mutant("transfers")
 def events_are_consumed_without_the_batchs_token() -> list[Change]:
-    return [rewritten(Batch, "_apply", "token=transaction.token,", "")]
+    return [rewritten(Batch, "_apply", ", token=transaction.token", "")]
 
 
 @mutant("transfers")

@@ -21,7 +21,7 @@ def what_is_set_aside_stays_outstanding() -> list[Change]:
         rewritten(
             Quarantine,
             "set_aside",
-            "transaction._staging.consume(self._inbox.removals(failure.listing, [event.id], token=token))",
+            "transaction._consume(self._inbox.removals(failure.listing, [event.id], token=token))",
             "pass",
         )
     ]
