@@ -9,10 +9,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import ExitStack, closing, nullcontext
 from itertools import islice
+from typing import Self
 
 import click
 from rich.console import Console
@@ -24,6 +25,7 @@ from tests.simulation.workloads import NAMES
 
 _CHUNK = 5
 _INTERRUPTED = 130
+_LOOK_S = 0.1  # how often it is looked for a Ctrl-C
 
 
 class _Tally:
@@ -69,19 +71,21 @@ def _simulate(seed: int, workload: str | None) -> Result:
 
 
 def _results(
-    seeds: range, workload: str | None, mutant: str | None, jobs: int
+    seeds: range, workload: str | None, mutant: str | None, jobs: int, ctrl_c: _CtrlC
 ) -> Generator[list[Result], None, None]:
-    """The results in the seeds' order; first none, once the processes are there."""
+    """The results in the seeds' order; first none, once the processes are there. KeyboardInterrupt after a Ctrl-C."""
     chunks = (seeds[place : place + _CHUNK] for place in range(0, len(seeds), _CHUNK))
     # Ctrl-C reaches all processes of the terminal: this one alone deals with it
     with ProcessPoolExecutor(
         jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     ) as pool:
         try:
-            with _uninterrupted():
-                under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
+            under_way = [pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, jobs * 4)]
             yield []  # before the progress bar has a thread: where they are forked, nobody may hold a lock
             while under_way:
+                while not wait(under_way[:1], timeout=_LOOK_S).done:
+                    ctrl_c.check()
+                ctrl_c.check()
                 yield under_way.pop(0).result()
                 under_way.extend(pool.submit(_run, chunk, workload, mutant) for chunk in islice(chunks, 1))
         except BaseException:
@@ -91,14 +95,26 @@ def _results(
             raise
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C wait for the end of the block: in what Python calls around a fork, it would be printed and lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class _CtrlC:
+    """Notes a Ctrl-C until it is asked for: an exception is lost where Python calls back, as for a weak reference."""
+
+    def __init__(self) -> None:
+        self._noted = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self._noted = True
+
+    def check(self) -> None:
+        """KeyboardInterrupt where there was one."""
+        if self._noted:
+            raise KeyboardInterrupt
 
 
 def _command(seed: int, workload: str | None, mutant: str | None) -> str:
@@ -163,10 +179,11 @@ def main(
         TimeRemainingColumn(),
     )
     try:
-        click.echo(f"seeds {start} to {start + seeds - 1} (START={start}), {jobs} at once")
         chosen = range(start, start + seeds)
         with ExitStack() as stack:
-            simulated = stack.enter_context(closing(_results(chosen, workload, mutant, jobs)))
+            ctrl_c = stack.enter_context(_CtrlC())
+            click.echo(f"seeds {start} to {start + seeds - 1} (START={start}), {jobs} at once")
+            simulated = stack.enter_context(closing(_results(chosen, workload, mutant, jobs, ctrl_c)))
             next(simulated)
             progress = stack.enter_context(Progress(*columns, console=console))
             bar = progress.add_task("", total=seeds, broken=0)
