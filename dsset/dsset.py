@@ -150,10 +150,15 @@ class DSSet:
     async def add_one(self, item: Item, *, timeout: timedelta = TIMEOUT) -> bool:
         """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
 
-        Raises and costs what `add` does.
+        Raises:
+            TypeError, ValueError: the item breaks a rule (see `Item`); nothing was sent.
+            AddError: it could not be added, or nobody knows.
+
+        Cost: 1 RPC, 1 write. A duplicate: 2 RPCs, 1 read and no write.
         """
+        check_item(item)
         check_timeout(timeout)
-        return await self._add_one(check_item(item), timeout)
+        return await self._add_one(item, timeout)
 
     async def _add_one(self, item: Item, timeout: timedelta) -> bool:
         name = self._document_name(item.id)
@@ -304,8 +309,9 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        prefix = self._prefix  # to find a name anew takes a hash
-        return [documents.pop(documents.listed_name(prefix, item), item, common) for item in chosen.values()]
+        return [
+            documents.pop(documents.listed_name(self._prefix, item), item, common) for item in chosen.values()
+        ]
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.

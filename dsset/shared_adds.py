@@ -59,7 +59,7 @@ class _Waiting(Adding):
 
     def finish(self, outcome: Outcome) -> None:
         """Tell whoever waits, unless they have given up, and the round."""
-        Adding.finish(self, outcome)
+        Adding.finish(self, outcome)  # not `super()`: for its slots the class is made anew
         if not self.told.done():
             self.told.set_result(outcome)
         if self.round is not None:

@@ -339,7 +339,7 @@ class EventBox:
             UnknownOutcomeError: the answer to the commit was lost, and sending it again could have done it twice, or
                 did not tell.
             GoogleAPICallError: Firestore refused it otherwise; a failed precondition is not retried.
-            Whatever `fn` raised.
+            Whatever `fn` raised; TransactionEndedError where it had the transaction rolled back and went on.
 
         Cost: 1 round trip and RPC for the commit, and those of its reads.
         """

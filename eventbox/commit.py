@@ -70,6 +70,7 @@ async def commit(transaction: Transaction, *, resolve: Resolve | None = None) ->
     Raises:
         ContentionError: somebody else was faster; nothing happened.
         UnknownOutcomeError: the answer was lost, and nothing can tell.
+        TransactionEndedError: it was rolled back before, by what it was handed to; nothing happened.
         GoogleAPICallError: Firestore refused it, say, for a precondition of the user's own; nothing happened.
     """
     transaction._require_open()  # its function may have let it be rolled back, and gone on
