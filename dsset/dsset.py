@@ -289,9 +289,7 @@ class DSSet:
         writes = self.removals(listing, ids, token=token)
         transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
 
-    def removals(
-        self, listing: Listing, ids: Iterable[str], *, token: bytes = b""
-    ) -> builtins.list[EncodedWrite]:
+    def removals(self, listing: Listing, ids: Iterable[str], *, token: bytes = b"") -> Sequence[EncodedWrite]:
         """The writes that `pop` queues, for a commit that is put together by hand; what it says holds for them."""
         chosen: dict[str, ListedItem] = {}
         for item_id in check_ids(ids):
@@ -309,9 +307,8 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        return [
-            documents.pop(documents.listed_name(self._prefix, item), item, common) for item in chosen.values()
-        ]
+        named = ((documents.listed_name(self._prefix, item), item) for item in chosen.values())
+        return [documents.pop(name, item, common) for name, item in named]
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.
