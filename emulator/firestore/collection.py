@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from emulator.firestore.versions import Move, Version
 
 
 class Collection:
-    """The latest version of each document, deletions included, and all versions that are kept, in order of time."""
+    """The latest version of each document, deletions included, chained to those before.
 
-    __slots__ = ("live", "log", "path", "pruned_us", "versions")
+    Those that were committed since `pruned_us` come last, in order of time. So what has changed since then is found
+    from the end, without a log, which would take more memory than the rest where a collection has one document.
+    """
+
+    __slots__ = ("live", "path", "pruned_us", "versions")
 
     def __init__(self, path: str, pruned_us: int) -> None:
         self.path = path
         self.pruned_us = pruned_us  # what was here before this time may be forgotten
         self.versions: dict[str, Version] = {}
-        self.log: deque[Version] = deque()
         self.live = 0  # how many documents exist
 
     @property
@@ -30,7 +32,8 @@ class Collection:
 
     def existed(self, read_us: int) -> bool:
         """Whether it had any documents at a time."""
-        if not self.log or self.log[-1].time_us <= read_us:
+        last = next(reversed(self.versions.values()), None)
+        if last is None or last.time_us <= read_us:
             return self.live > 0
         return any(as_of(version, read_us) is not None for version in self.versions.values())
 
@@ -38,11 +41,11 @@ class Collection:
         """Add the next versions of documents, each of another one; every document's version before, and its next."""
         moves = []
         for version in versions:
-            previous = version.previous = self.versions.get(version.name)
+            # taken out, so that what takes its place comes last
+            previous = version.previous = self.versions.pop(version.name, None)
             self.live += (version.data is not None) - (previous is not None and previous.data is not None)
             self.versions[version.name] = version
             moves.append((previous, version))
-        self.log.extend(versions)
         return moves
 
     def replace(self, versions: Sequence[Version]) -> list[Move]:
@@ -55,20 +58,22 @@ class Collection:
             moves.append((previous, version))
         return moves
 
-    def forget_oldest(self) -> None:
-        """Forget what the oldest version in the log took the place of, and the version too if it is a deletion."""
-        version = self.log.popleft()
+    def forget_before(self, version: Version) -> None:
+        """Forget what a version took the place of, the oldest that did, and the version too if it is a deletion."""
         version.previous = None
         self.pruned_us = version.time_us
         if version.data is None and self.versions.get(version.name) is version:
             del self.versions[version.name]
 
     def since(self, read_us: int) -> Iterator[Version]:
-        """The versions that are later than a time, the last first."""
-        for version in reversed(self.log):
-            if version.time_us <= read_us:
+        """The versions that are later than a time: document by document, the last to change first."""
+        for latest in reversed(self.versions.values()):
+            if latest.time_us <= read_us:
                 return
-            yield version
+            version: Version | None = latest
+            while version is not None and version.time_us > read_us:
+                yield version
+                version = version.previous
 
 
 def as_of(version: Version | None, read_us: int) -> Version | None:

@@ -30,7 +30,7 @@ HISTORY = timedelta(hours=1)
 """For how long production keeps what was overwritten, unless point-in-time recovery is on."""
 
 _HISTORY_BYTES = 512 * 1024 * 1024
-_VERSION_BYTES = 200  # what an object, its name and its place in the logs take besides its data
+_VERSION_BYTES = 200  # what an object, its name and its place in the log take besides its data
 
 
 class Store:
@@ -55,7 +55,7 @@ class Store:
         self._history_us = history // timedelta(microseconds=1)
         self._history_bytes = history_bytes
         self._collections: SortedDict[str, Collection] = SortedDict()
-        self._log: deque[Version] = deque()  # all versions in the collections' logs, in order of time
+        self._log: deque[Version] = deque()  # all versions since the history begins, in order of time
         self._past_bytes = 0
         self._last_us = 0
         self._pruned_us = self._cleared_us = 0
@@ -318,7 +318,7 @@ class Store:
             if oldest.previous is not None:
                 self._past_bytes -= _VERSION_BYTES + len(oldest.previous.data or b"")
             collection = self._collections[collection_of(oldest.name)]
-            collection.forget_oldest()
+            collection.forget_before(oldest)
             self._pruned_us = max(self._pruned_us, oldest.time_us)
             if not collection.versions:
                 del self._collections[collection.path]
