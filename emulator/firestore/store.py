@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import islice
 from uuid import uuid4
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from emulator.clock import Clock
 from emulator.firestore.collection import Collection, as_of
@@ -54,7 +54,8 @@ class Store:
         self._journal = journal
         self._history_us = history // timedelta(microseconds=1)
         self._history_bytes = history_bytes
-        self._collections: SortedDict[str, Collection] = SortedDict()
+        self._collections: dict[str, Collection] = {}
+        self._sorted_paths: SortedList[str] = SortedList()  # of the collections, but for the last to come
         self._log: deque[Version] = deque()  # all versions since the history begins, in order of time
         self._past_bytes = 0
         self._last_us = 0
@@ -175,8 +176,8 @@ class Store:
 
     def documents(self) -> Iterator[Version]:
         """All documents of all databases, collection by collection."""
-        for collection in self._collections.values():
-            yield from collection.documents()
+        for path in self._paths():
+            yield from self._collections[path].documents()
 
     def collections_below(self, parent: str, read_us: int | None = None) -> list[str]:
         """The IDs of the collections right under a document or the root, also of those that lie deeper only.
@@ -208,8 +209,9 @@ class Store:
             return
         if self._journal is not None:
             self._journal.clear(time_us)
-        paths = list(self._collections)
+        paths = list(self._paths())
         self._collections.clear()
+        self._sorted_paths.clear()
         self._log.clear()
         self._past_bytes = 0
         self.indexes.clear()
@@ -241,7 +243,7 @@ class Store:
                 self.on_change(path)
 
     def _collection(self, path: str) -> Collection:
-        collection: Collection | None = self._collections.get(path)
+        collection = self._collections.get(path)
         if collection is None:
             collection = self._collections[path] = Collection(path, self._pruned_us)
         return collection
@@ -276,10 +278,15 @@ class Store:
 
     def _under(self, parent: str) -> Iterator[Collection]:
         """The collections anywhere below a document, the root or another collection."""
-        paths = self._collections.irange(
-            f"{parent}/", f"{parent}0", inclusive=(True, False)
-        )  # "0" follows "/"
+        paths = self._paths().irange(f"{parent}/", f"{parent}0", inclusive=(True, False))  # "0" follows "/"
         return (self._collections[path] for path in list(paths))
+
+    def _paths(self) -> SortedList[str]:
+        """The paths of all collections, in order: the latest are sorted in when somebody asks, which few do."""
+        unsorted = len(self._collections) - len(self._sorted_paths)
+        if unsorted:
+            self._sorted_paths.update(islice(reversed(self._collections), unsorted))
+        return self._sorted_paths
 
     def _segments_below(self, path: str, read_us: int | None) -> set[str]:
         """What follows a path in the paths of the collections that have, or had, documents."""
@@ -322,6 +329,7 @@ class Store:
             self._pruned_us = max(self._pruned_us, oldest.time_us)
             if not collection.versions:
                 del self._collections[collection.path]
+                self._sorted_paths.discard(collection.path)
                 self._dropped_us = oldest.time_us
 
     def _load(self, journal: Journal) -> None:
