@@ -61,7 +61,7 @@ class Collection:
     def forget_before(self, version: Version) -> None:
         """Forget what a version took the place of, the oldest that did, and the version too if it is a deletion."""
         version.previous = None
-        self.pruned_us = version.time_us
+        self.pruned_us = max(self.pruned_us, version.time_us)
         if version.data is None and self.versions.get(version.name) is version:
             del self.versions[version.name]
 
