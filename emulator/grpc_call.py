@@ -83,11 +83,14 @@ class Call:
         if seconds is not None:
             self._timer = loop.call_later(seconds, self._expire)
 
-    async def write(self, response: bytes) -> None:
-        """Send a response of a stream; waits while too much of it is under way."""
+    def write(self, response: bytes) -> bool:
+        """Send a response of a stream; whether there is room for more, or `room` should be waited for."""
         self._begin()
-        if not self._stream.write(frame(response)):
-            await self._stream.room()
+        return self._stream.write(frame(response))
+
+    async def room(self) -> None:
+        """Return once less is under way."""
+        await self._stream.room()
 
     def respond(self, response: bytes) -> None:
         """Send the one response, and end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from urllib.parse import quote_from_bytes
 
@@ -10,8 +11,10 @@ from grpc import StatusCode
 
 from emulator.status import Status
 
-_PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
+_prefix = struct.Struct(">BL")
+"""What stands before each message: whether it is compressed, and its length."""
+
+_PREFIX = _prefix.size
 
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 """How zlib calls the encodings."""
@@ -33,7 +36,7 @@ _OUTER_BLANKS = re.compile(r"\A +| +\Z")
 
 def frame(message: bytes) -> bytes:
     """A message as a response carries it."""
-    return b"\0%b%b" % (len(message).to_bytes(4, "big"), message)
+    return _prefix.pack(0, len(message)) + message
 
 
 def status_trailers(code: StatusCode, message: str = "") -> list[tuple[bytes, bytes]]:

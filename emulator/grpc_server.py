@@ -134,7 +134,8 @@ def _answer_stream(front: Front, rpc: str, request: Any, call: OneRequestCall, d
 
 async def _write_all(responses: Any, call: Call) -> None:
     for response in await responses if isinstance(responses, Rest) else responses:
-        await call.write(response.SerializeToString())
+        if not call.write(response.SerializeToString()):
+            await call.room()
 
 
 async def _converse(front: Front, rpc: str, message: Any, call: ManyRequestsCall) -> None:
@@ -149,7 +150,8 @@ async def _converse(front: Front, rpc: str, message: Any, call: ManyRequestsCall
         while (responses := await conversation.read()) is not None:
             progress.set()
             for response in responses:
-                await call.write(response.SerializeToString())
+                if not call.write(response.SerializeToString()):
+                    await call.room()
     finally:
         if feeding is not None:
             feeding.cancel()

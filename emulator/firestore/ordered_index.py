@@ -12,6 +12,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 
 from emulator.firestore.query import Query
@@ -51,10 +52,10 @@ class OrderedIndexes:
     def __init__(
         self,
         documents_below: Callable[[Query], Iterable[Version]],
-        document: Callable[[str], Version | None],
+        finder: Callable[[Query], Callable[[str], Version | None]],
     ) -> None:
         self._documents_below = documents_below
-        self._document = document
+        self._finder = finder
         self._indexes: dict[IndexShape, SortedEntries] = {}
         self._of_collection: defaultdict[str, list[SortedEntries]] = defaultdict(list)
         self._of_groups: list[SortedEntries] = []
@@ -79,19 +80,12 @@ class OrderedIndexes:
 
         `changed` maps the names of the documents that are different now to what they were then (None: absent).
         """
-        found: list[Version] = []
-        skipped = 0
         if query.limit == 0:
-            return QueryRun(found, skipped)
+            return QueryRun([], 0)
         tally = _Tally()
-        streams = [self._stream(query, scan, changed or {}, tally) for scan in scans(query)]
-        for document in _merge(streams):
-            if skipped < query.offset:
-                skipped += 1
-                continue
-            found.append(document)
-            if query.limit is not None and len(found) == query.limit:
-                break
+        documents = _merge([self._stream(query, scan, changed or {}, tally) for scan in scans(query)])
+        skipped = sum(1 for _ in islice(documents, query.offset))
+        found = list(islice(documents, query.limit))
         if query.nearest is not None:
             found = query.nearest.ranked(found)
         return QueryRun(found, skipped, tally.entries)
@@ -119,23 +113,24 @@ class OrderedIndexes:
         entries: Iterable[Found] = self._entries(index, scan, changed)
         if changed:
             entries = heapq.merge(entries, _past(query, index, scan, changed), key=itemgetter(0))
-        matches = query.condition.matches
+        matches = None if scan.exact else query.condition.matches
+        head = scan.head
         for key, version in entries:
             tally.entries += 1
-            if scan.exact:
-                yield key[scan.head :], version
-                continue
-            matched = matches(version.message)
-            version.forget()
-            if matched:
-                yield key[scan.head :], version
+            if matches is not None:
+                matched = matches(version.message)
+                version.forget()
+                if not matched:
+                    continue
+            yield key[head:], version
 
     def _entries(
         self, index: SortedEntries, scan: Scan, changed: Mapping[str, Version | None]
     ) -> Iterator[Found]:
+        find = self._finder(index.query)
         for key, name, _ in index.entries.irange((scan.low, ""), (scan.high, ""), inclusive=(True, False)):
             if name not in changed:
-                version = self._document(name)
+                version = find(name)
                 assert version is not None
                 yield key, version
 
@@ -163,11 +158,13 @@ def _places(count: int, points: int) -> list[int]:
 def _merge(streams: list[Iterator[Found]]) -> Iterator[Version]:
     """The documents of all streams in order, each once: equal keys are those of one document."""
     if len(streams) == 1:
-        for _, document in streams[0]:
-            yield document
-        return
+        return map(itemgetter(1), streams[0])
+    return _each_once(heapq.merge(*streams, key=itemgetter(0)))
+
+
+def _each_once(found: Iterable[Found]) -> Iterator[Version]:
     last = None
-    for key, document in heapq.merge(*streams, key=itemgetter(0)):
+    for key, document in found:
         if key != last:
             yield document
         last = key

@@ -65,7 +65,7 @@ class Store:
         )
         self.life = uuid4().hex
         """Tells this store from every other, also from those that began in the same moment of a clock."""
-        self.indexes = OrderedIndexes(self.documents_below, self.latest)
+        self.indexes = OrderedIndexes(self.documents_below, self._finder)
         self.on_change: Callable[[str], None] | None = None
         """Called with the path of each collection that a commit has changed, after it."""
         if journal is not None:
@@ -251,6 +251,13 @@ class Store:
     def _newest(self, name: str) -> Version | None:
         collection = self._collections.get(collection_of(name))
         return None if collection is None else collection.versions.get(name)
+
+    def _finder(self, query: Query) -> Callable[[str], Version | None]:
+        """What gives the latest version of a document that a query asks, by its name."""
+        if query.collection_id and not query.all_descendants:
+            for collection in self._reached_by(query):
+                return collection.versions.get
+        return self._newest
 
     def _reached_by(self, query: Query) -> Iterable[Collection]:
         """The collections whose documents a query asks."""

@@ -27,7 +27,7 @@ class Documents:
     def __init__(self) -> None:
         self.latest: dict[str, Any] = {}
         self.looked_at: list[str] = []
-        self.indexes = OrderedIndexes(self._below, self._document)
+        self.indexes = OrderedIndexes(self._below, lambda query: self._document)
 
     def put(self, id: str, fields: Fields | None) -> None:
         name = f"{ROOT}/c/{id}"

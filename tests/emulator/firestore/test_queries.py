@@ -271,8 +271,8 @@ def test_a_range_touches_only_what_lies_in_it() -> None:
         due = 0 if n % 100 == 0 else 1 << 62
         write(store, name, {"due": due})
     looked_up: list[str] = []
-    latest = store.indexes._document
-    store.indexes._document = lambda name: looked_up.append(name) or latest(name)  # type: ignore[func-returns-value]
+    finder = store.indexes._finder
+    store.indexes._finder = lambda query: lambda name: looked_up.append(name) or finder(query)(name)  # type: ignore[func-returns-value]
     found = run(store, query_proto(("due", "LESS_THAN_OR_EQUAL", 5), [("due", False)]))
     assert len(found) == len(looked_up) == 20
 
