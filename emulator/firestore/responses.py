@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from emulator.firestore import protos
-from emulator.firestore.versions import encoded_time
+from emulator.firestore.encoding import encoded_time, framed, varint
 from emulator.status import Status
 
 
@@ -24,12 +24,12 @@ class Encoded:
 
 def found_by_query(document: bytes, read_time: bytes) -> Encoded:
     """A RunQueryResponse: document = 1, read_time = 3."""
-    return Encoded(b"\x0a%b%b\x1a%c%b" % (_varint(len(document)), document, len(read_time), read_time))
+    return Encoded(b"\x0a%b%b\x1a%c%b" % (varint(len(document)), document, len(read_time), read_time))
 
 
 def found_by_name(document: bytes, read_time: bytes) -> Encoded:
     """A BatchGetDocumentsResponse: found = 1, read_time = 4."""
-    return Encoded(b'\x0a%b%b"%c%b' % (_varint(len(document)), document, len(read_time), read_time))
+    return Encoded(b'\x0a%b%b"%c%b' % (varint(len(document)), document, len(read_time), read_time))
 
 
 def joined(one: Any, other: Any) -> Encoded:
@@ -39,20 +39,20 @@ def joined(one: Any, other: Any) -> Encoded:
 
 def document_list(documents: Iterable[bytes], next_page_token: str) -> Encoded:
     """A ListDocumentsResponse: documents = 1, next_page_token = 2."""
-    token = (_framed(b"\x12", next_page_token.encode()),) if next_page_token else ()
-    return Encoded(b"".join((*(_framed(b"\x0a", document) for document in documents), *token)))
+    token = (framed(b"\x12", next_page_token.encode()),) if next_page_token else ()
+    return Encoded(b"".join((*(framed(b"\x0a", document) for document in documents), *token)))
 
 
 def write_result(update_us: int | None, transform_results: Sequence[Any] = ()) -> bytes:
     """An encoded WriteResult: update_time = 1, transform_results = 2; of a deletion it has no update time."""
-    parts = [] if update_us is None else [_framed(b"\x0a", encoded_time(update_us))]
-    parts.extend(_framed(b"\x12", result.SerializeToString()) for result in transform_results)
+    parts = [] if update_us is None else [framed(b"\x0a", encoded_time(update_us))]
+    parts.extend(framed(b"\x12", result.SerializeToString()) for result in transform_results)
     return b"".join(parts)
 
 
 def committed(results: Sequence[bytes], time_us: int) -> Encoded:
     """A CommitResponse: write_results = 1, commit_time = 2."""
-    return Encoded(_write_results(results) + _framed(b"\x12", encoded_time(time_us)))
+    return Encoded(_write_results(results) + framed(b"\x12", encoded_time(time_us)))
 
 
 def batch_written(outcomes: Sequence[bytes | Status]) -> Encoded:
@@ -64,27 +64,10 @@ def batch_written(outcomes: Sequence[bytes | Status]) -> Encoded:
 
 def _write_results(results: Sequence[bytes]) -> bytes:
     if results and results.count(results[0]) == len(results):  # as nearly always
-        return _framed(b"\x0a", results[0]) * len(results)
-    return b"".join([_framed(b"\x0a", result) for result in results])
+        return framed(b"\x0a", results[0]) * len(results)
+    return b"".join([framed(b"\x0a", result) for result in results])
 
 
 def _status(status: Status) -> bytes:
     message = protos.RpcStatus(code=status.code.value[0], message=status.message)
-    return _framed(b"\x12", message.SerializeToString())
-
-
-def _framed(tag: bytes, data: bytes) -> bytes:
-    """A field of a message: its tag, its length, and what it holds."""
-    size = len(data)
-    return b"%b%c%b" % (tag, size, data) if size < 0x80 else b"%b%b%b" % (tag, _varint(size), data)
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    parts = bytearray()
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+    return framed(b"\x12", message.SerializeToString())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from emulator.firestore import protos
+from emulator.firestore.encoding import encoded_time
 
 
 class Version:
@@ -72,7 +72,11 @@ def new_version(name: str, body: bytes, created_us: int, time_us: int, message: 
 
     A `message` that has the same name and fields is taken over.
     """
-    return Version(name, body + _encoded_times(created_us, time_us), created_us, time_us, message)
+    updated = encoded_time(time_us)
+    created = updated if created_us == time_us else encoded_time(created_us)
+    # behind name and fields come create_time = 3, and update_time = 4
+    data = b'%b\x1a%c%b"%c%b' % (body, len(created), created, len(updated), updated)
+    return Version(name, data, created_us, time_us, message)
 
 
 def deletion(name: str, time_us: int) -> Version:
@@ -80,24 +84,10 @@ def deletion(name: str, time_us: int) -> Version:
     return Version(name, None, 0, time_us)
 
 
-@lru_cache(maxsize=64)
-def _encoded_times(created_us: int, time_us: int) -> bytes:
-    """A Document's create_time = 3, and update_time = 4."""
-    created, updated = encoded_time(created_us), encoded_time(time_us)
-    return b'\x1a%c%b"%c%b' % (len(created), created, len(updated), updated)
-
-
 def timestamp(us: int) -> Any:
     """The Timestamp of microseconds since the epoch."""
     seconds, micros = divmod(us, 1_000_000)
     return protos.Timestamp(seconds=seconds, nanos=micros * 1_000)
-
-
-@lru_cache(maxsize=64)
-def encoded_time(us: int) -> bytes:
-    """The encoding of the Timestamp: all that one commit writes has the same."""
-    data: bytes = timestamp(us).SerializeToString()
-    return data
 
 
 def is_timestamp(us: int, timestamp: Any) -> bool:
