@@ -13,7 +13,7 @@ from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import Version, deletion
-from emulator.firestore.writes import apply_write, check_transforms, target, transforms_of
+from emulator.firestore.writes import apply_write, check_transforms, target
 from emulator.status import Status
 
 _DELETED = write_result(None)
@@ -119,17 +119,14 @@ class Committer:
 
         They are commits of their own to whoever looks at their times: the next one's is later.
         """
-        now_us = 0  # where there are no writes, nothing is committed
+        first_us = self._store.commit_time(len(writes))
         changed: dict[str, Change] = {}
         names: list[str] = []
         outcomes: list[bytes | Status] = []
-        for write in writes:
+        for now_us, write in enumerate(writes, first_us):
             try:
                 name = target(write, database)
                 names.append(name)
-                now_us = self._store.commit_time()
-                if transforms_of(write):
-                    check_transforms([name], [write])
                 before = self._store.latest(name)
                 after, transformed = apply_write(name, before, write, now_us)
             except Status as status:
@@ -142,7 +139,7 @@ class Committer:
                     outcomes.append(_DELETED)
                     changed[name] = before, None if before is None else deletion(name, now_us)
         try:
-            self._carry_out(changed, now_us)
+            self._carry_out(changed, first_us + len(writes) - 1)
         except Status:  # the journal has no room for all of them: perhaps it has for some
             self._forget(names)
             return None

@@ -45,9 +45,10 @@ def document_list(documents: Iterable[bytes], next_page_token: str) -> Encoded:
 
 def write_result(update_us: int | None, transform_results: Sequence[Any] = ()) -> bytes:
     """An encoded WriteResult: update_time = 1, transform_results = 2; of a deletion it has no update time."""
-    parts = [] if update_us is None else [framed(b"\x0a", encoded_time(update_us))]
-    parts.extend(framed(b"\x12", result.SerializeToString()) for result in transform_results)
-    return b"".join(parts)
+    encoded = b"" if update_us is None else framed(b"\x0a", encoded_time(update_us))
+    for result in transform_results:
+        encoded += framed(b"\x12", result.SerializeToString())
+    return encoded
 
 
 def committed(results: Sequence[bytes], time_us: int) -> Encoded:

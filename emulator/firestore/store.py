@@ -80,10 +80,11 @@ class Store:
         self._last_us = max(self.now_us(), self._last_us)
         return self._last_us
 
-    def commit_time(self) -> int:
-        """The time of the next commit."""
-        self._last_us = max(self.now_us(), self._last_us + 1)
-        return self._last_us
+    def commit_time(self, commits: int = 1) -> int:
+        """The time of the next commit, or of the first of several, each a microsecond after the one before."""
+        first_us = max(self.now_us(), self._last_us + 1)
+        self._last_us = first_us + commits - 1
+        return first_us
 
     @property
     def oldest_us(self) -> int:

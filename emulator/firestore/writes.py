@@ -13,13 +13,17 @@ from emulator.firestore.transforms import apply_transforms
 from emulator.firestore.versions import Version, is_timestamp, microseconds, new_version
 from emulator.status import Status
 
+# a message looks for a name among its fields first, which takes as long as all else that these do
+_has = protos.Write.HasField
+_which = protos.Write.WhichOneof
+
 Written = tuple[Version | None, tuple[Any, ...]]
 """The document after a write (None: there is none), and the results of its transforms."""
 
 
 def target(write: Any, database: str) -> str:
     """The name of the document that a write is about; INVALID_ARGUMENT where it has none."""
-    match write.WhichOneof("operation"):
+    match _which(write, "operation"):
         case "update":
             name = write.update.name
         case "delete":
@@ -39,18 +43,20 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
     A document that comes out as it went in keeps its update time. The document of a write that replaces all of it is
     taken over as it is, in place of a copy, and loses the times that it may have.
     """
-    if write.HasField("current_document"):
+    transforms = transforms_of(write)
+    if transforms:
+        _check_count(len(transforms))
+    if _has(write, "current_document"):
         check_precondition(name, before, write.current_document, now_us)
-    operation = write.WhichOneof("operation")
+    operation = _which(write, "operation")
     if operation != "update":
         _check_update_only(write)
         if operation == "delete":
             return None, ()
-    transforms = transforms_of(write)
     if operation == "transform" and not transforms:
         raise Status(StatusCode.INVALID_ARGUMENT, "A transform must have at least one field transform.")
     results: tuple[Any, ...] = ()
-    if operation == "update" and not transforms and not write.HasField("update_mask"):
+    if operation == "update" and not transforms and not _has(write, "update_mask"):
         after = write.update
     else:
         after = _changed(name, before, write, operation)
@@ -74,16 +80,12 @@ def check_transforms(names: Sequence[str], writes: Sequence[Any]) -> None:
     for name, write in zip(names, writes, strict=True):
         if transforms := transforms_of(write):
             counts[name] = counts.get(name, 0) + len(transforms)
-            if counts[name] > limits.MAX_TRANSFORMS:
-                raise Status(
-                    StatusCode.INVALID_ARGUMENT,
-                    f"A commit may have at most {limits.MAX_TRANSFORMS} field transforms of a document.",
-                )
+            _check_count(counts[name])
 
 
 def transforms_of(write: Any) -> Any:
     """A write's field transforms."""
-    return write.transform.field_transforms if write.HasField("transform") else write.update_transforms
+    return write.transform.field_transforms if _has(write, "transform") else write.update_transforms
 
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
@@ -110,6 +112,14 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
             raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
         if not precondition.exists and before is not None:
             raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
+
+
+def _check_count(transforms: int) -> None:
+    if transforms > limits.MAX_TRANSFORMS:
+        raise Status(
+            StatusCode.INVALID_ARGUMENT,
+            f"A commit may have at most {limits.MAX_TRANSFORMS} field transforms of a document.",
+        )
 
 
 def _check_update_only(write: Any) -> None:
