@@ -37,15 +37,19 @@ class Front:
         self._driver = Driver(service, clock)
         self._late: set[asyncio.Task[Any]] = set()
 
-    def begin_unary(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
+    def begin_unary(
+        self, rpc: str, request: Any, timeout: float | None = None, received: int | None = None
+    ) -> Any:
         """Begin an RPC at once, in the event loop: the response, or a `Rest` where it has to wait.
+
+        `received` is the number of bytes that the request came in, if it did.
 
         Raises:
             Status: it has failed already.
         """
         if rpc not in self.rpcs.unary:
             raise self.rpcs.unimplemented(rpc)
-        return self._begin(rpc, request, lambda: self.service.unary(rpc, request), timeout)
+        return self._begin(rpc, request, lambda: self.service.unary(rpc, request, received), timeout)
 
     def begin_stream(self, rpc: str, request: Any, timeout: float | None = None) -> Any:
         """As `begin_unary`, for the iterator of a streaming RPC's responses."""

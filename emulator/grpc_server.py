@@ -116,7 +116,7 @@ class _Service:
 
 
 def _answer_unary(front: Front, rpc: str, request: Any, call: OneRequestCall, data: bytes) -> None:
-    response = front.begin_unary(rpc, parse(request, data))
+    response = front.begin_unary(rpc, parse(request, data), received=len(data))
     if isinstance(response, Rest):
         call.run(_respond_later(response, call), response.close)
     else:

@@ -62,8 +62,11 @@ class RpcService(Protocol):
     def refused(self, request: Any, code: StatusCode) -> None:
         """Take note that somebody has ordered this error for a request, which is not carried out."""
 
-    async def unary(self, rpc: str, request: Any) -> Any:
-        """The response of an RPC that has one; a Status where it fails."""
+    async def unary(self, rpc: str, request: Any, received: int | None = None) -> Any:
+        """The response of an RPC that has one; a Status where it fails.
+
+        `received` is the number of bytes that the request came in, if it did: to reckon its size takes time.
+        """
 
     async def stream(self, rpc: str, request: Any) -> Iterator[Any]:
         """The responses of a streaming RPC; a Status where it fails."""

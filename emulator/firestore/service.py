@@ -153,10 +153,10 @@ class Service:
         if code is StatusCode.ABORTED:
             self._transactions.abort(getattr(request, "transaction", b""))
 
-    async def unary(self, rpc: str, request: Any) -> Any:
+    async def unary(self, rpc: str, request: Any, received: int | None = None) -> Any:
         """The response of an RPC that has one; a Status where it fails."""
         self.tick()
-        limits.check_request(request)
+        limits.check_request(request, received)
         return await self._unary[rpc](request)
 
     async def stream(self, rpc: str, request: Any) -> Iterator[Any]:

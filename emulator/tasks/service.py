@@ -110,7 +110,7 @@ class Service:
     def refused(self, request: Any, code: StatusCode) -> None:
         """Nothing changes."""
 
-    async def unary(self, rpc: str, request: Any) -> Any:
+    async def unary(self, rpc: str, request: Any, received: int | None = None) -> Any:
         """The response of an RPC; a Status where it fails."""
         self.engine.tick()
         limits.check_request(request)

@@ -50,7 +50,7 @@ class TalkingService:
 
     def refused(self, request: Any, code: StatusCode) -> None: ...
 
-    async def unary(self, rpc: str, request: Any) -> Any:
+    async def unary(self, rpc: str, request: Any, received: int | None = None) -> Any:
         self.sizes.append(len(request.value))
         return BytesValue(value=await self._answer(request.value))
 
