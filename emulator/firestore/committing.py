@@ -13,7 +13,7 @@ from emulator.firestore.store import Change, Store
 from emulator.firestore.transactions import Transaction, TransactionManager, aborted
 from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import Version, deletion
-from emulator.firestore.writes import apply_write, check_transforms, target
+from emulator.firestore.writes import apply_write, check_target, check_transforms, target
 from emulator.status import Status
 
 _DELETED = write_result(None)
@@ -49,7 +49,9 @@ class Committer:
     ) -> Committed:
         """Carry out all writes in order, or none; with a transaction, if it has lost nothing meanwhile."""
         writes = list(writes)  # the parts of a message take time to get at: once is enough
-        names = [target(write, database) for write in writes]
+        names = [target(write) for write in writes]
+        for name, write in zip(names, writes, strict=True):
+            check_target(name, write, database)
         if transaction is None and self._locks.idle:
             return self._apply(names, writes)
         owner = Owner(None) if transaction is None else transaction.owner
@@ -68,10 +70,15 @@ class Committer:
                 self._transactions.finish(transaction)
             self._locks.written(names)
 
-    async def commit_each(self, database: str, writes: Sequence[Any]) -> list[bytes | Status]:
-        """Carry out each write by itself, no two of them of one document: its encoded result, or why it failed."""
+    async def commit_each(
+        self, database: str, names: Sequence[str], writes: Sequence[Any]
+    ) -> list[bytes | Status]:
+        """Carry out each write by itself, each of a document of its own: its encoded result, or why it failed.
+
+        `names` are those of their targets.
+        """
         if self._locks.idle:
-            outcomes = self._apply_each(database, writes)
+            outcomes = self._apply_each(database, names, writes)
             if outcomes is not None:
                 return outcomes
         outcomes = []
@@ -114,19 +121,19 @@ class Committer:
         self._count(results)
         return Committed(now_us, results)
 
-    def _apply_each(self, database: str, writes: Sequence[Any]) -> list[bytes | Status] | None:
+    def _apply_each(
+        self, database: str, names: Sequence[str], writes: Sequence[Any]
+    ) -> list[bytes | Status] | None:
         """As `commit_each`, all in one go where nobody holds or waits for anything; None where that cannot be.
 
         They are commits of their own to whoever looks at their times: the next one's is later.
         """
         first_us = self._store.commit_time(len(writes))
         changed: dict[str, Change] = {}
-        names: list[str] = []
         outcomes: list[bytes | Status] = []
-        for now_us, write in enumerate(writes, first_us):
+        for now_us, (name, write) in enumerate(zip(names, writes, strict=True), first_us):
             try:
-                name = target(write, database)
-                names.append(name)
+                check_target(name, write, database)
                 before = self._store.latest(name)
                 after, transformed = apply_write(name, before, write, now_us)
             except Status as status:

@@ -36,6 +36,7 @@ from emulator.firestore.ttl import TimeToLive
 from emulator.firestore.versions import Version, timestamp
 from emulator.firestore.watchers import Watchers
 from emulator.firestore.write_stream import WriteStream
+from emulator.firestore.writes import target
 from emulator.rpcs import Rpcs
 from emulator.status import Status
 
@@ -238,12 +239,12 @@ class Service:
                 StatusCode.INVALID_ARGUMENT,
                 f"cannot write more than {limits.MAX_BATCH_WRITES} entities in a single call",
             )
-        targets = [write.update.name or write.delete or write.transform.document for write in writes]
+        targets = [target(write) for write in writes]
         if len(set(targets)) < len(targets):
             raise Status(
                 StatusCode.INVALID_ARGUMENT, "BatchWrite cannot write the same document more than once."
             )
-        return batch_written(await self._committer.commit_each(database, writes))
+        return batch_written(await self._committer.commit_each(database, targets, writes))
 
     async def _create_document(self, request: Any) -> Any:
         database = names.check_parent(request.parent)

@@ -15,26 +15,27 @@ from emulator.status import Status
 
 # a message looks for a name among its fields first, which takes as long as all else that these do
 _has = protos.Write.HasField
+_document_has = protos.Document.HasField
 _which = protos.Write.WhichOneof
+_condition = protos.Precondition.WhichOneof
 
 Written = tuple[Version | None, tuple[Any, ...]]
 """The document after a write (None: there is none), and the results of its transforms."""
 
 
-def target(write: Any, database: str) -> str:
-    """The name of the document that a write is about; INVALID_ARGUMENT where it has none."""
-    match _which(write, "operation"):
-        case "update":
-            name = write.update.name
-        case "delete":
-            name = write.delete
-        case "transform":
-            name = write.transform.document
-        case _:
-            raise Status(
-                StatusCode.INVALID_ARGUMENT, "A write must have an operation: update, delete or transform."
-            )
-    return names.check_document(name, database)
+def target(write: Any) -> str:
+    """The name of the document that a write is about, whatever it is; empty where there is none."""
+    name: str = write.update.name or write.delete or write.transform.document
+    return name
+
+
+def check_target(name: str, write: Any, database: str) -> None:
+    """INVALID_ARGUMENT unless a write is about a document, of this name and in this database."""
+    if not name and _which(write, "operation") is None:
+        raise Status(
+            StatusCode.INVALID_ARGUMENT, "A write must have an operation: update, delete or transform."
+        )
+    names.check_document(name, database)
 
 
 def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> Written:
@@ -62,7 +63,7 @@ def apply_write(name: str, before: Version | None, write: Any, now_us: int) -> W
         after = _changed(name, before, write, operation)
         if transforms:
             results = tuple(apply_transforms(after.fields, transforms, now_us))
-    if after.HasField("create_time") or after.HasField("update_time"):
+    if _document_has(after, "create_time") or _document_has(after, "update_time"):
         after.ClearField("create_time")
         after.ClearField("update_time")
     limits.check_fields(after.fields)
@@ -90,7 +91,7 @@ def transforms_of(write: Any) -> Any:
 
 def check_precondition(name: str, before: Version | None, precondition: Any, now_us: int) -> None:
     """Raise the documented error unless the document is as the precondition has it at this time."""
-    kind = precondition.WhichOneof("condition_type")
+    kind = _condition(precondition, "condition_type")
     if kind == "update_time":
         required = precondition.update_time
         # a document's own time first: while a manual clock stands, it may lie ahead of it
@@ -108,9 +109,10 @@ def check_precondition(name: str, before: Version | None, precondition: Any, now
             f"version ({microseconds(required)})",
         )
     if kind == "exists":
-        if precondition.exists and before is None:
+        exists = precondition.exists
+        if exists and before is None:
             raise Status(StatusCode.NOT_FOUND, f"No document to update: {name}")
-        if not precondition.exists and before is not None:
+        if not exists and before is not None:
             raise Status(StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
 
 
