@@ -87,9 +87,10 @@ class Stream:
 
     def write(self, data: bytes) -> bool:
         """Send data after what was written before; whether there is room for more, or `room` should be waited for."""
+        if not self._out:  # else it is awake, or waits for a window
+            self._connection.wake(self)
         self._out.append(data)
         self._waiting += len(data)
-        self._connection.wake(self)
         return self._waiting < _HIGH_WATER
 
     async def room(self) -> None:
