@@ -14,6 +14,8 @@ import struct
 from functools import lru_cache
 from typing import Any
 
+from emulator.firestore import protos
+
 NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = (
     bytes([tag]) for tag in range(0x05, 0x05 + 12 * 4, 4)
 )
@@ -23,13 +25,14 @@ _END = b"\x00"
 _KEY = b"\x01"
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
 _SIGN = 1 << 63
+# a message looks for a name among its fields first, which takes as long as all else that this does
+_kind_of = protos.Value.WhichOneof
 _ALL = (1 << 64) - 1
 
 
 def sort_key(value: Any) -> bytes:
     """The bytes that compare as the value does."""
-    kind = value.WhichOneof("value_type")
-    match kind:
+    match _kind_of(value, "value_type"):
         case "string_value":
             return STRING + _text(value.string_value.encode())
         case "integer_value":
@@ -62,7 +65,9 @@ def sort_key(value: Any) -> bytes:
 def name_key(name: str) -> bytes:
     """The key of a document's name: names compare by their segments."""
     parent, slash, last = name.rpartition("/")
-    return (_path_key(parent) if slash else REFERENCE) + _segment(last) + _END
+    if not slash or last.startswith("__id") or "\x00" in last:
+        return (_path_key(parent) if slash else REFERENCE) + _segment(last) + _END
+    return b"%b\x02%b\x00\x01%b" % (_path_key(parent), last.encode(), _END)  # the same, for nearly every name
 
 
 @lru_cache(maxsize=4_096)

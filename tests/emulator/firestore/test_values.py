@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 
 from emulator.firestore import protos
-from emulator.firestore.values import document_size, invert, sort_key, successor, value_size, values_equal
-from tests.emulator.firestore.strategies import VALUES, compare
+from emulator.firestore.values import (
+    _END,
+    REFERENCE,
+    _segment,
+    document_size,
+    invert,
+    name_key,
+    sort_key,
+    successor,
+    value_size,
+    values_equal,
+)
+from tests.emulator.firestore.strategies import TEXTS, VALUES, compare
 
 
 @given(VALUES, VALUES)
@@ -30,6 +41,12 @@ def test_inverted_keys_compare_the_other_way(left: Any, right: Any) -> None:
 def test_no_key_is_a_prefix_of_another(left: Any, right: Any) -> None:
     keys = sort_key(left), sort_key(right)
     assert keys[0] == keys[1] or not keys[1].startswith(keys[0])
+
+
+@given(st.lists(TEXTS | st.sampled_from(["__id7__", "__id", "a\x00b", "_a"]), min_size=1))
+def test_a_name_is_compared_segment_by_segment(texts: list[str]) -> None:
+    name = "/".join(texts)
+    assert name_key(name) == REFERENCE + b"".join(map(_segment, name.split("/"))) + _END
 
 
 def vector(*numbers: float) -> Any:
