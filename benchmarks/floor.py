@@ -36,50 +36,34 @@ class Floor:
             request_serializer=None,
             response_deserializer=protos.RunQueryResponse.FromString,
         )
-        self._get = channel.unary_stream(
-            _SERVICE + "BatchGetDocuments",
-            request_serializer=None,
-            response_deserializer=protos.BatchGetDocumentsResponse.FromString,
-        )
+        self._get = unary_stub(channel, "GetDocument", protos.Document)
 
     async def prepare_batch(self, name: str, inbox: str, max_events: int) -> PreparedBatch:
-        """Encode the requests of a batch that consumes what is outstanding now."""
-        get = protos.BatchGetDocumentsRequest(database=self.database, documents=[name])
+        """Encode the requests of a batch that consumes what is outstanding now; there is a state already."""
+        get = protos.GetDocumentRequest(name=name).SerializeToString()
         query = protos.RunQueryRequest(
             parent=name, structured_query=documents.query_due(inbox, _READY_NOW, max_events)
         )
-        state = await self._read(self._get, get.SerializeToString())
-        listed = [
-            one for one in await self._read(self._query, query.SerializeToString()) if one.document.name
-        ]
+        state = await self._load(get)
+        listed = [one for one in await self._read(query.SerializeToString()) if one.document.name]
         read_time = documents.moment(listed[-1].read_time)
         common = documents.tombstone_entries(_TOKEN, read_time)
         writes = [
             documents.pop(one.document.name, documents.decode(one.document), common).message()
             for one in listed
         ]
-        found = state[-1].found
-        version = (
-            protos.Precondition(update_time=found.update_time)
-            if found.name
-            else protos.Precondition(exists=False)
-        )
-        save = _save(name, found, version)
+        save = _save(name, state, protos.Precondition(update_time=state.update_time))
         commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
-        return PreparedBatch(
-            self, get.SerializeToString(), query.SerializeToString(), commit.SerializeToString(), len(writes)
-        )
+        return PreparedBatch(self, get, query.SerializeToString(), commit.SerializeToString(), len(writes))
 
     async def prepare_drain(self, name: str, inbox: str, events: int, batches: int) -> PreparedDrain:
         """Encode the requests of a drain of so many batches, which consume what is outstanding now."""
-        get = protos.BatchGetDocumentsRequest(database=self.database, documents=[name])
+        get = protos.GetDocumentRequest(name=name).SerializeToString()
         whole = protos.RunQueryRequest(
             parent=name, structured_query=documents.query_due(inbox, _READY_NOW, events * batches)
         )
-        state = await self._read(self._get, get.SerializeToString())
-        listed = [
-            one for one in await self._read(self._query, whole.SerializeToString()) if one.document.name
-        ]
+        state = await self._load(get)
+        listed = [one for one in await self._read(whole.SerializeToString()) if one.document.name]
         common = documents.tombstone_entries(_TOKEN, documents.moment(listed[-1].read_time))
         queries, commits = [], []
         after: tuple[int, str] | None = None
@@ -90,10 +74,10 @@ class Floor:
             after = documents.cursor(batch[-1])
             writes = [documents.pop(one.name, documents.decode(one), common).message() for one in batch]
             # each batch's save bears the version of the one before, which cannot be known yet
-            save = _save(name, state[-1].found, protos.Precondition(exists=True))
+            save = _save(name, state, protos.Precondition(exists=True))
             commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
             commits.append(commit.SerializeToString())
-        return PreparedDrain(self, get.SerializeToString(), queries, commits, len(listed))
+        return PreparedDrain(self, get, queries, commits, len(listed))
 
     def prepare_emits(self, named: Sequence[tuple[str, str]], value: bytes) -> bytes:
         """Encode the request of emits that share it: a document's name and an event's ID each."""
@@ -112,8 +96,11 @@ class Floor:
     def _send(self, commit: bytes) -> Any:
         return self._commit(commit, metadata=self._metadata, timeout=UNARY_TIMEOUT)
 
-    async def _read(self, stub: Any, request: bytes) -> list[Any]:
-        call = stub(request, metadata=self._metadata, timeout=STREAM_TIMEOUT)
+    def _load(self, get: bytes) -> Any:
+        return self._get(get, metadata=self._metadata, timeout=UNARY_TIMEOUT)
+
+    async def _read(self, query: bytes) -> list[Any]:
+        call = self._query(query, metadata=self._metadata, timeout=STREAM_TIMEOUT)
         return [response async for response in call]
 
 
@@ -128,7 +115,7 @@ class PreparedBatch:
     async def run(self) -> int:
         """Two reads side by side, then the commit; how many events it consumes."""
         floor = self._floor
-        await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._query))
+        await asyncio.gather(floor._load(self._get), floor._read(self._query))
         await floor._send(self._commit)
         return self._events
 
@@ -146,18 +133,18 @@ class PreparedDrain:
     async def run(self) -> int:
         """The reads of the first batch, then a round trip for each; how many events it consumes."""
         floor = self._floor
-        await asyncio.gather(floor._read(floor._get, self._get), floor._read(floor._query, self._queries[0]))
+        await asyncio.gather(floor._load(self._get), floor._read(self._queries[0]))
         for commit, query in zip(self._commits, [*self._queries[1:], None], strict=True):
             sent = floor._send(commit)
             if query is not None:
-                await asyncio.gather(sent, floor._read(floor._query, query))
+                await asyncio.gather(sent, floor._read(query))
             else:
                 await sent
         return self._events
 
 
-def _save(name: str, found: Any, precondition: Any) -> Any:
-    fields = dict(found.fields) or {"total": protos.Value(integer_value=0)}
+def _save(name: str, state: Any, precondition: Any) -> Any:
+    fields = dict(state.fields)
     fields["eventbox_eversion"] = protos.Value(integer_value=fields["total"].integer_value + 1)
     fields["eventbox_token"] = protos.Value(bytes_value=_TOKEN)
     return protos.Write(

@@ -89,11 +89,10 @@ class DocumentProcessor(Generic[S]):
 
     async def load_state(self) -> tuple[S, int]:
         """Read the document: 1 RPC, 1 read."""
-        response = await self._fetch(mask=None)
-        if response.WhichOneof("result") == "missing":
+        document = await self._fetch(mask=None)
+        if document is None:
             state, eversion, version = self._initial(), 0, None
         else:
-            document = response.found
             state = self._codec.decode(document, self._client)
             # `in` first: reading an absent key of a protobuf map creates it
             eversion = document.fields[EVERSION].integer_value if EVERSION in document.fields else 0
@@ -172,17 +171,17 @@ class DocumentProcessor(Generic[S]):
 
     async def _was_saved(self, token: bytes, eversion: int) -> Outcome:
         """What became of the batch of this token, which was to save this eversion."""
-        response = await self._fetch(mask=(EVERSION, TOKEN))
+        document = await self._fetch(mask=(EVERSION, TOKEN))
         loaded = self._loaded
-        if response.WhichOneof("result") == "missing":
+        if document is None:
             return Outcome.PENDING if loaded.version is None else Outcome.UNKNOWN
-        fields = response.found.fields
+        fields = document.fields
         if fields[TOKEN].bytes_value == token:
             return Outcome.DONE
         now = fields[EVERSION].integer_value
         if now == eversion:
             return Outcome.NEVER  # another's save has this eversion
-        if response.found.update_time == loaded.version:
+        if document.update_time == loaded.version:
             return Outcome.PENDING
         # written since, by somebody who kept the eversion as it was loaded: ours would have raised it
         return Outcome.NEVER if 0 < now == loaded.eversion else Outcome.UNKNOWN
@@ -194,11 +193,10 @@ class DocumentProcessor(Generic[S]):
             raise RuntimeError(f"{type(self).__name__}: load_state must come first")
         return loaded  # type: ignore[no-any-return]
 
-    async def _fetch(self, mask: Sequence[str] | None) -> Any:
+    async def _fetch(self, mask: Sequence[str] | None) -> Any | None:
         wire = Wire.of(self._client)
         scope = BatchScope.current()
-        responses = await retry_transient(
-            lambda timeout: wire.batch_get([self._name], mask=mask, timeout=timeout),
+        return await retry_transient(
+            lambda timeout: wire.get(self._name, mask=mask, timeout=timeout),
             Backoff(scope.clock, scope.rng, _TIMEOUT),
         )
-        return responses[self._name]

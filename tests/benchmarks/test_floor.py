@@ -47,7 +47,7 @@ async def test_a_batch(events: int) -> None:
         floor[:3]
         == ours[:3]
         == (
-            {"BatchGetDocuments": 1, "RunQuery": 1, "Commit": 1},
+            {"GetDocument": 1, "RunQuery": 1, "Commit": 1},
             events + 1,
             events + 1,
         )
@@ -63,7 +63,7 @@ async def test_a_drain() -> None:
         floor[:3]
         == ours[:3]
         == (
-            {"BatchGetDocuments": 1, "RunQuery": batches(3), "Commit": batches(3)},
+            {"GetDocument": 1, "RunQuery": batches(3), "Commit": batches(3)},
             3 * batches(3) + 1,
             4 * batches(3),
         )

@@ -108,6 +108,7 @@ def test_a_recipient_with_more_than_a_batch_a_second_writes_its_state_for_each()
 async def test_a_consumed_event_takes_as_much_of_a_commit_as_the_limit_says() -> None:
     client = Emulator().client("a-project-123")
     orders = Recipient(client.document("orders/1234567"), "order")
+    await orders.ref.set({"total": 1, "eventbox_eversion": 1})
     await EventBox(client).emit_many([NewEvent(b"v" * 5_000) for _ in range(100)], orders)
     prepared = await Floor(client).prepare_batch(orders.ref._document_path, INBOX, 100)
     assert len(prepared._commit) / 100 == pytest.approx(CONSUMED_EVENT_BYTES, rel=0.05)

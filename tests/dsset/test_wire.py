@@ -8,13 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api_core.exceptions import PermissionDenied
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import grpc_asyncio
 
 from dsset import DSSet, Item
-from emulator.firestore import Emulator
+from dsset.wire import Wire
+from emulator.firestore import Emulator, Fault
 from tests.fronts import connect
 
 BATCH_WRITE = "/google.firestore.v1.Firestore/BatchWrite"
@@ -71,3 +73,23 @@ async def test_google_logs_each_rpc_where_it_is_to_at_the_first(address: str, le
     told = [record.getMessage() for record in records]
     assert [text for text in told if BATCH_WRITE in text] == told
     assert len(told) == (4 if level == logging.DEBUG else 0)  # the requests and the answers
+
+
+async def test_a_document_is_got_by_its_name_and_a_mask_leaves_out_the_rest(client: AsyncClient) -> None:
+    ref = client.document("a/b")
+    written = await ref.set({"kept": 1, "left out": 2})
+    found = await Wire.of(client).get(ref._document_path, mask=["kept"])
+    assert found is not None
+    assert (found.name, dict(found.fields).keys()) == (ref._document_path, {"kept"})
+    assert found.update_time == written.update_time.timestamp_pb()
+    assert await Wire.of(client).get(client.document("a/none")._document_path) is None
+
+
+async def test_to_get_a_document_fails_as_googles_client_does(
+    local_client: AsyncClient, emulator: Emulator
+) -> None:
+    emulator.faults.add(Fault(rpc="GetDocument", error="PERMISSION_DENIED"))
+    with pytest.raises(PermissionDenied):
+        await Wire.of(local_client).get(local_client.document("a/b")._document_path)
+    assert await Wire.of(local_client).get(local_client.document("a/b")._document_path) is None
+    assert (dict(emulator.counts.rpcs), emulator.counts.reads) == ({"GetDocument": 2}, 1)

@@ -48,7 +48,7 @@ async def test_each_further_batch_takes_one_round_trip_two_rpcs_and_its_events(
     assert report == DrainReport(10, 95, contended=False, drained=True)
     # the first has 2 round trips; behind the last one it looks once more from the start
     assert clock.monotonic() - began == 2 + 9 + 1
-    assert emulator.counts.rpcs == {"RunQuery": 11, "BatchGetDocuments": 1, "Commit": 10}
+    assert emulator.counts.rpcs == {"RunQuery": 11, "GetDocument": 1, "Commit": 10}
     assert emulator.counts.reads == 95 + 1 + 1
     assert emulator.counts.writes == 95 + 10
 
@@ -282,7 +282,7 @@ async def test_a_lost_answer_ends_what_is_kept_and_the_state_is_loaded_anew(
     emulator.faults.add(Fault(rpc="Commit", error="UNAVAILABLE", when="after", times=1))
     report = await while_advancing(clock, box.drain(to, Recording(to), max_events=10))
     assert (report.events, report.drained) == (30, True)
-    assert emulator.counts.rpcs["BatchGetDocuments"] > 1
+    assert emulator.counts.rpcs["GetDocument"] > 1
 
 
 async def test_a_listing_ahead_that_fails_is_told_after_the_batch_that_stands(

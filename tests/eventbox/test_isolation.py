@@ -154,7 +154,7 @@ async def test_the_deadline_bounds_halving_and_what_was_found_by_then_is_counted
 ) -> None:
     box, to = EventBox(local_client, clock=clock), Recipient(local_client.document("a/1"), "a")
     await emit(box, to, *(f"good {n}" for n in range(30)), *(f"bad {n}" for n in range(30)))
-    emulator.faults.add(Fault(rpc="BatchGetDocuments", latency=timedelta(seconds=1), times=None))
+    emulator.faults.add(Fault(rpc="GetDocument", latency=timedelta(seconds=1), times=None))
     processor = Poisoned(to)
     deadline = clock.now() + timedelta(seconds=30)
     with pytest.raises(PoisonError):

@@ -143,7 +143,7 @@ async def test_a_group_that_holds_what_may_pass_may_pass(box: EventBox, to: Reci
     assert len(processor.batches) > 1
 
 
-@pytest.mark.parametrize("rpc", ["Commit", "BatchGetDocuments", "RunQuery"])
+@pytest.mark.parametrize("rpc", ["Commit", "GetDocument", "RunQuery"])
 async def test_what_firestore_refuses_is_no_events_fault(
     local_client: AsyncClient, emulator: Emulator, rpc: str
 ) -> None:

@@ -83,5 +83,5 @@ async def test_a_drain_on_the_way_of_success_asks_nothing_of_the_quarantine(
     await emit(local_box, local_to, *(str(n) for n in range(30)))
     emulator.counts.reset()
     await local_box.drain(local_to, Recording(local_to), max_events=10)
-    assert dict(emulator.counts.rpcs) == {"RunQuery": 5, "BatchGetDocuments": 1, "Commit": 3}
+    assert dict(emulator.counts.rpcs) == {"RunQuery": 5, "GetDocument": 1, "Commit": 3}
     assert (emulator.counts.reads, emulator.counts.writes) == (30 + 1 + 2, 33)

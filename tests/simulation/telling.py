@@ -17,6 +17,8 @@ def told(rpc: str, request: Any) -> str:
         return _several([_write(write) for write in request.writes])
     if rpc == "BatchGetDocuments":
         return _several([_short(name) for name in request.documents])
+    if rpc == "GetDocument":
+        return _short(request.name)
     if rpc == "RunQuery":
         query = request.structured_query
         kind = query.from_[0].collection_id if query.from_ else "?"

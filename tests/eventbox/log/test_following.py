@@ -349,7 +349,7 @@ async def test_a_hundred_followers_do_not_slow_the_ordering(local_log: EventLog,
         emulator.counts.reset()
         assert await local_log.order() == 1
         # what the step itself costs is the same with followers and without
-        assert (emulator.counts.rpcs["RunQuery"], emulator.counts.rpcs["BatchGetDocuments"]) == (1, 1)
+        assert (emulator.counts.rpcs["RunQuery"], emulator.counts.rpcs["GetDocument"]) == (1, 1)
         for recording in recordings:
             await recording.reached(2)
     finally:

@@ -11,7 +11,7 @@ from tests.advancing import while_advancing
 from tests.eventbox.log.support import append, append_and_order
 
 
-@pytest.mark.parametrize("rpc", ["BatchGetDocuments", "RunQuery", "RunAggregationQuery"])
+@pytest.mark.parametrize("rpc", ["GetDocument", "RunQuery", "RunAggregationQuery"])
 async def test_an_overview_is_tried_again_by_the_clock_of_the_box(
     local_log: EventLog, emulator: Emulator, clock: ManualClock, rpc: str
 ) -> None:
