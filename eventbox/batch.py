@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from google.api_core.exceptions import Aborted, GoogleAPICallError
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -17,6 +17,7 @@ from dsset import DSSet, Listing
 from dsset.clock import Clock
 from eventbox.awaited import check_awaitable
 from eventbox.batch_log import BatchOutcome, log_batch
+from eventbox.batch_result import BatchResult
 from eventbox.batch_scope import BatchScope
 from eventbox.both import both
 from eventbox.commit import Outcome, commit
@@ -27,7 +28,7 @@ from eventbox.kept import Kept
 from eventbox.listing_ahead import Cursor, ListingAhead
 from eventbox.offered import Offered
 from eventbox.plan import Plan, check_garbage, plan
-from eventbox.processor import PostProcessFn, Processor, Transition
+from eventbox.processor import Processor, Transition
 from eventbox.recipient import Recipient
 from eventbox.suspicion import Suspicion, may_be_an_events_fault, may_be_an_events_refusal
 from eventbox.telemetry import Telemetry, link
@@ -35,21 +36,6 @@ from eventbox.tombstones import ask_tombstones
 from eventbox.transaction import Concurrency, Transaction
 
 S = TypeVar("S")
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What a batch did. `removed` are the IDs of the events consumed or deleted as garbage."""
-
-    listed: Sequence[Event]
-    complete: bool  # whether the listing held all that was due
-    removed: frozenset[str] = frozenset()
-    post_process: tuple[PostProcessFn, ...] = ()
-    skipped: bool = False
-    prepared: bool = True
-    transitions: int = 0  # how many were committed
-    quiet: bool = True  # nothing of it can have emitted: no side effect and no callback
-    kept: Kept[Any] | None = None  # what the next batch may go on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +146,7 @@ class Batch(Generic[S]):
         outcome: BatchOutcome = "failed"
         result: BatchResult | None = None
         try:
-            with self._telemetry.batch(self._recipient) as self._span:
+            with self._telemetry.processing(self._recipient) as self._span:
                 entered = BatchScope(self._clock, self._rng).enter()
                 try:
                     result = await self._run(load, skip_if_empty, list_ahead)
@@ -176,11 +162,13 @@ class Batch(Generic[S]):
                 raise ContentionError(f"Firestore aborted a request of the batch: {error.message}") from error
             raise
         finally:
+            seconds = self._clock.monotonic() - began
+            self._telemetry.processed(self._recipient, seconds)
             if result is None or result.prepared:
                 log_batch(
                     self._recipient,
                     outcome=outcome,
-                    seconds=self._clock.monotonic() - began,
+                    seconds=seconds,
                     events=self._listed,
                     removed=len(result.removed) if result is not None else 0,
                     transitions=result.transitions if result is not None else 0,

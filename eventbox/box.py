@@ -99,7 +99,7 @@ class EventBox:
             if share_emits
             else None
         )
-        self._telemetry = Telemetry(self._clock, meter_provider, tracer_provider)
+        self._telemetry = Telemetry(meter_provider, tracer_provider)
         self._providers = (meter_provider, tracer_provider)
         self._server_time = ServerTime.of(client, self._clock)  # from now on it hears what is answered
 

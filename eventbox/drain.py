@@ -19,7 +19,8 @@ from typing import Any
 from dsset.clock import Clock
 from dsset.items import check_moment
 from eventbox.arguments import check_positive
-from eventbox.batch import Batch, BatchResult, Bounds
+from eventbox.batch import Batch, Bounds
+from eventbox.batch_result import BatchResult
 from eventbox.errors import ContentionError
 from eventbox.events import Event
 from eventbox.failure import Failure

@@ -29,6 +29,7 @@ S = TypeVar("S")
 RESERVED_PREFIX = "eventbox_"
 
 _AS_TEXT = (date, time, timedelta, Decimal, UUID, PurePath)
+_PLAIN_KINDS = frozenset({"boolean_value", "integer_value", "double_value", "string_value", "bytes_value"})
 _AS_IT_IS = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -96,8 +97,10 @@ class StateCodec(Generic[S]):
         Raises:
             pydantic.ValidationError: the document's fields do not fit the type.
         """
-        data = _helpers.decode_dict(document.fields, client)
-        data = {key: value for key, value in data.items() if not key.startswith(RESERVED_PREFIX)}
+        fields = document.fields
+        data = {
+            name: _decoded(fields[name], client) for name in fields if not name.startswith(RESERVED_PREFIX)
+        }
         if self._adapter is None:
             return self._type(data)  # type: ignore[call-arg]
         return self._adapter.validate_python(data, by_alias=True, by_name=True)
@@ -137,6 +140,14 @@ def _encode_fields(state: Any) -> Encoded:
     if is_flat:
         return Encoded(b"".join(entries), mask, paths)
     return Encoded(b"".join(entries), frozenset(_mask(state)))
+
+
+def _decoded(value: Any, client: Any) -> Any:
+    """What google's client makes of a Value, at a fraction of what that takes for common types."""
+    kind = value.WhichOneof("value_type")
+    if kind in _PLAIN_KINDS:
+        return getattr(value, kind)
+    return _helpers.decode_value(value, client)
 
 
 def _value(plain: Any) -> Any:

@@ -36,7 +36,6 @@ from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dsset import Listing
-from dsset.clock import Clock
 from eventbox.events import Event
 from eventbox.failure import Failure
 from eventbox.recipient import Recipient
@@ -64,11 +63,9 @@ class Telemetry:
 
     def __init__(
         self,
-        clock: Clock,
         meter_provider: metrics.MeterProvider | None = None,
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
-        self._clock = clock
         meter = metrics.get_meter("eventbox", library_version(), meter_provider=meter_provider)
         self._tracer = trace.get_tracer("eventbox", library_version(), tracer_provider=tracer_provider)
         self._sent = meter.create_counter("eventbox.sent", "{event}", "Events that an emit added")
@@ -139,15 +136,13 @@ class Telemetry:
     def contended(self, recipient: Recipient) -> None:
         self._contention.add(1, _attributes(recipient))
 
-    @contextmanager
-    def batch(self, recipient: Recipient) -> Iterator[Span]:
-        """A span around a batch, and its duration."""
-        began = self._clock.monotonic()
-        try:
-            with self._span("eventbox.process_batch", SpanKind.CONSUMER, recipient) as span:
-                yield span
-        finally:
-            self._batch_duration.record(self._clock.monotonic() - began, _attributes(recipient))
+    def processing(self, recipient: Recipient) -> AbstractContextManager[Span]:
+        """A span around a batch."""
+        return self._span("eventbox.process_batch", SpanKind.CONSUMER, recipient)
+
+    def processed(self, recipient: Recipient, seconds: float) -> None:
+        """A batch has ended, well or not, after so long."""
+        self._batch_duration.record(seconds, _attributes(recipient))
 
     def not_listed(self, recipient: Recipient, error: BaseException, seconds: float) -> None:
         """A listing failed, after so long."""

@@ -1,0 +1,147 @@
+"""Two things side by side: results, failures and cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from eventbox.both import both
+
+
+class Side:
+    """A coroutine that waits to be told how to end; `ended` is how it did."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ended = ""
+
+    async def run(self) -> str:
+        self.begun.set()
+        try:
+            result = await self.told
+        except BaseException as error:
+            self.ended = type(error).__name__
+            raise
+        self.ended = "done"
+        return result
+
+
+@pytest.fixture
+async def sides() -> tuple[Side, Side]:
+    return Side(), Side()
+
+
+async def started(sides: tuple[Side, Side]) -> asyncio.Task[tuple[str, str]]:
+    running = asyncio.create_task(both(sides[0].run(), sides[1].run()))
+    for side in sides:
+        await side.begun.wait()
+    return running
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_both_results_come_whichever_is_faster(sides: tuple[Side, Side], first: int) -> None:
+    running = await started(sides)
+    sides[first].told.set_result(f"of {first}")
+    await asyncio.sleep(0)
+    assert not running.done()
+    sides[1 - first].told.set_result(f"of {1 - first}")
+    assert await running == ("of 0", "of 1")
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_where_one_fails_the_other_is_cancelled_and_the_error_raised_as_it_is(
+    sides: tuple[Side, Side], failing: int
+) -> None:
+    running = await started(sides)
+    error, cause = ValueError("no"), KeyError("why")
+    error.__cause__ = cause
+    sides[failing].told.set_exception(error)
+    with pytest.raises(ValueError, match="no") as caught:
+        await running
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (cause, None)
+    assert sides[1 - failing].ended == "CancelledError"
+
+
+@pytest.mark.parametrize("done", [0, 1])
+async def test_a_failure_after_the_other_is_done_is_raised(sides: tuple[Side, Side], done: int) -> None:
+    running = await started(sides)
+    sides[done].told.set_result("")
+    await asyncio.sleep(0)
+    sides[1 - done].told.set_exception(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await running
+
+
+async def test_where_both_fail_at_once_one_error_is_raised_and_none_is_left_unheard(
+    sides: tuple[Side, Side],
+) -> None:
+    running = await started(sides)
+    for side in sides:
+        side.told.set_exception(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await running
+
+
+@pytest.mark.parametrize("done", [None, 0, 1])
+async def test_who_is_cancelled_leaves_neither_under_way(sides: tuple[Side, Side], done: int | None) -> None:
+    running = await started(sides)
+    if done is not None:
+        sides[done].told.set_result("")
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [side.ended for side in sides] == [
+        "done" if number == done else "CancelledError" for number in range(2)
+    ]
+
+
+async def test_a_cancellation_that_comes_with_a_failure_is_not_lost(sides: tuple[Side, Side]) -> None:
+    running = await started(sides)
+    sides[1].told.set_exception(ValueError("no"))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert running.cancelled()
+
+
+async def test_a_failure_is_told_also_by_a_task_that_has_survived_a_cancellation(
+    sides: tuple[Side, Side],
+) -> None:
+    async def survivor(after: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return await after()
+
+    task = asyncio.create_task(survivor(lambda: both(sides[0].run(), sides[1].run())))
+    await asyncio.sleep(0)
+    task.cancel()
+    for side in sides:
+        await side.begun.wait()
+    sides[1].told.set_exception(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await task
+    assert sides[0].ended == "CancelledError"
+
+
+async def test_the_second_may_be_anything_that_can_be_awaited(sides: tuple[Side, Side]) -> None:
+    sides[0].told.set_result("first")
+    second = asyncio.get_running_loop().create_future()
+    second.set_result("second")
+    assert await both(sides[0].run(), second) == ("first", "second")
+
+
+async def test_a_second_that_was_cancelled_by_itself_cancels_the_first(sides: tuple[Side, Side]) -> None:
+    second = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(both(sides[0].run(), second))
+    await sides[0].begun.wait()
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sides[0].ended == "CancelledError"
