@@ -122,22 +122,23 @@ async def add_each(
     """
     chunks = list(_chunks(adding)) if len(adding) > 1 else [adding]
     if len(chunks) == 1:
-        await _add_chunk(wire, adding, token, tombstones_delay, Backoff(clock, rng, timeout))
+        await add_chunk(wire, adding, token, tombstones_delay, Backoff(clock, rng, timeout))
     else:
         slots = asyncio.Semaphore(_PARALLEL)
 
-        async def add_chunk(chunk: list[Adding]) -> None:
+        async def add_in_turn(chunk: list[Adding]) -> None:
             async with slots:
-                await _add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
+                await add_chunk(wire, chunk, token, tombstones_delay, Backoff(clock, rng, timeout))
 
         async with asyncio.TaskGroup() as group:
             for chunk in chunks:
-                group.create_task(add_chunk(chunk))
+                group.create_task(add_in_turn(chunk))
 
 
-async def _add_chunk(
+async def add_chunk(
     wire: Wire, chunk: list[Adding], token: bytes, tombstones_delay: timedelta, backoff: Backoff
 ) -> None:
+    """As `add_each`, of items that fit one BatchWrite."""
     while chunk:
         error = await _write(wire, chunk, token, backoff)
         looking = [one for one in chunk if one.next is _Next.LOOK]

@@ -84,18 +84,21 @@ def due(item: Item) -> int:
 
 def create(name: str, item: Item, token: bytes) -> EncodedWrite:
     """The write that adds an item, and fails where its document lies already."""
-    entries = text_entry(b"id", item.id) + bytes_entry(b"value", item.value)
-    if token:
-        entries += _token_entry(token)
     if item.process_after is None and not item.metadata:
-        return creation(name, entries + _READY_ENTRY)
-    return creation(name, entries + field_entries({"due": Value(integer_value=due(item)), **_metadata(item)}))
+        rest = _ready_entries(token)
+    else:
+        rest = _token_entry(token) + field_entries({"due": Value(integer_value=due(item)), **_metadata(item)})
+    return creation(name, b"%b%b%b" % (text_entry(b"id", item.id), bytes_entry(b"value", item.value), rest))
 
 
 @lru_cache(maxsize=8)
+def _ready_entries(token: bytes) -> bytes:
+    """What all that is added together, and is due at once, has in common."""
+    return _token_entry(token) + _READY_ENTRY
+
+
 def _token_entry(token: bytes) -> bytes:
-    """What all that is added together has in common."""
-    return bytes_entry(b"token", token)
+    return bytes_entry(b"token", token) if token else b""
 
 
 def revive(name: str, item: Item, token: bytes, version: Any) -> Any:

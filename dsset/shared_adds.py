@@ -21,9 +21,10 @@ from weakref import WeakKeyDictionary
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore_v1.async_client import AsyncClient
 
-from dsset.adding import MAX_REQUEST_BYTES, MAX_WRITES, Adding, Outcome, add_each
+from dsset.adding import MAX_REQUEST_BYTES, MAX_WRITES, Adding, Outcome, add_chunk
 from dsset.clock import Clock
 from dsset.items import Item
+from dsset.retry import Backoff
 from dsset.wire import Wire
 
 _IN_FLIGHT = 2
@@ -120,15 +121,14 @@ class SharedAdds:
         return waiting
 
     async def send(self, sending: list[_Waiting]) -> None:
-        """Add one round's items."""
-        await add_each(
+        """Add one round's items, which fit one RPC."""
+        left = sending[0].remaining(self.clock.monotonic())
+        await add_chunk(
             Wire.of(self._client),
             list[Adding](sending),
             self._rng.randbytes(16),
-            tombstones_delay=self._tombstones_delay,
-            clock=self.clock,
-            rng=self._rng,
-            timeout=sending[0].remaining(self.clock.monotonic()),
+            self._tombstones_delay,
+            Backoff(self.clock, self._rng, left),
         )
 
 
