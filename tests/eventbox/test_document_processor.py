@@ -19,7 +19,7 @@ from google.cloud.firestore import AsyncClient
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from dsset.encoded_writes import encoded_update
-from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
+from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction, Transition
 from eventbox.state_codec import StateCodec
 
 
@@ -125,6 +125,50 @@ async def test_a_change_in_place_is_noticed(
         await box.process_batch(to, Changing(to, state_type, lambda s: mutate(s) and None))
         if mutate.__code__.co_names[0] != "setattr":
             assert await eversion(to) == n
+
+
+@pytest.mark.parametrize("what", ["the loaded state", "another"])
+async def test_what_a_side_effect_changes_in_place_is_saved(box: EventBox, to: Recipient, what: str) -> None:
+    class Late(DocumentProcessor[Address]):
+        async def prepare_mutation(self, events: Sequence[Event], state: Address) -> Mutation[Address]:
+            after = state if what == "the loaded state" else Address("Bern")
+
+            async def change(_: Transaction) -> None:
+                after.city = "Basel"
+
+            return Mutation([Transition(after, side_effect=change)])
+
+    await box.process_batch(to, Late(to, Address))
+    assert (await Late(to, Address).load_state())[0] == Address("Basel")
+
+
+class Stamping(Changing):
+    """Changes the state as it saves it."""
+
+    async def save_state(self, transaction: Transaction, state: Any, eversion: int) -> None:
+        state.zip = "late"
+        await super().save_state(transaction, state, eversion)
+
+
+class Checking(Changing):
+    """Changes the state as it checks its version."""
+
+    after: Address
+
+    async def fetch_eversion(self, transaction: Transaction) -> int:
+        self.after.zip = "late"
+        return await super().fetch_eversion(transaction)
+
+
+@pytest.mark.parametrize("kind", [Stamping, Checking])
+async def test_what_a_processor_changes_in_the_transaction_is_saved(
+    box: EventBox, to: Recipient, kind: Any
+) -> None:
+    after = Address("Bern")
+    processor = kind(to, Address, lambda _: after)
+    processor.after = after
+    await box.process_batch(to, processor)
+    assert (await Changing(to, Address, None).load_state())[0] == Address("Bern", "late")
 
 
 @pytest.mark.parametrize(
