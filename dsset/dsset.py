@@ -13,7 +13,7 @@ from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
-from dsset.adding import MAX_BYTES, Adding, Outcome, add_each
+from dsset.adding import MAX_BYTES, Adding, Outcome, add_chunk, add_each
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.encoded_writes import EncodedWrite
@@ -36,7 +36,7 @@ from dsset.items import (
 from dsset.listing import listed
 from dsset.removing import remove_each
 from dsset.retry import Backoff, retry_transient
-from dsset.shared_adds import SharedAdds
+from dsset.shared_adds import SharedAdds, give_up
 from dsset.wire import Wire
 
 TIMEOUT = timedelta(minutes=1)
@@ -124,7 +124,7 @@ class DSSet:
             self._add_in(transaction, checked)
             return []
         if len(checked) <= 1:
-            return [await self._add_one(item, timeout) for item in checked]
+            return [await self.add_one(item, timeout=timeout) for item in checked]
         first: dict[str, int] = {}  # the position of each ID's first item, in order
         for position, item in enumerate(checked):
             first.setdefault(item.id, position)
@@ -158,15 +158,19 @@ class DSSet:
         """
         check_item(item)
         check_timeout(timeout)
-        return await self._add_one(item, timeout)
-
-    async def _add_one(self, item: Item, timeout: timedelta) -> bool:
         name = self._document_name(item.id)
+        # in few coroutines: each that lies between a caller and an answer takes part when that arrives
         if self._shared_adds is not None:
-            outcome: Outcome | None = await self._shared_adds.add(name, item, timeout)
+            told = self._shared_adds.add(name, item, timeout)
+            try:
+                outcome: Outcome | None = await told
+            except BaseException:
+                give_up(told)
+                raise
         else:
             adding = Adding(name, item)
-            await self._add_apart([adding], timeout)
+            token, backoff = self._rng.randbytes(16), Backoff(self._clock, self._rng, timeout)
+            await add_chunk(Wire.of(self._client), [adding], token, self._tombstones_delay, backoff)
             outcome = adding.outcome
         if isinstance(outcome, GoogleAPICallError):
             raise AddError([None], {0: outcome}) from outcome
@@ -380,11 +384,6 @@ class DSSet:
         if self._shared_adds is not None:
             return await self._shared_adds.add_each(named, timeout)
         adding = [Adding(name, item) for name, item in named]
-        await self._add_apart(adding, timeout)
-        return [one.outcome for one in adding if one.outcome is not None]
-
-    async def _add_apart(self, adding: builtins.list[Adding], timeout: timedelta) -> None:
-        """Add by RPCs that nobody else shares."""
         await add_each(
             Wire.of(self._client),
             adding,
@@ -394,6 +393,7 @@ class DSSet:
             rng=self._rng,
             timeout=timeout,
         )
+        return [one.outcome for one in adding if one.outcome is not None]
 
     def _document_name(self, item_id: str) -> str:
         return self._prefix + documents.document_id(item_id)

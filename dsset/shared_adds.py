@@ -95,19 +95,12 @@ class SharedAdds:
             return [await one.told for one in waiting]
         except BaseException:
             for one in waiting:
-                if not one.told.cancel() and not one.told.cancelled():
-                    one.told.exception()  # one of them tells of it
+                give_up(one.told)
             raise
 
-    async def add(self, name: str, item: Item, timeout: timedelta) -> Outcome:
-        """The same for one item."""
-        told = self._wait(name, item, timeout, self.clock.monotonic()).told
-        try:
-            return await told
-        except BaseException:
-            if not told.cancel() and not told.cancelled():
-                told.exception()  # it has been told, though whoever waited has gone
-            raise
+    def add(self, name: str, item: Item, timeout: timedelta) -> asyncio.Future[Outcome]:
+        """The same for one item. Whoever awaits it, and fails to, must `give_up`."""
+        return self._wait(name, item, timeout, self.clock.monotonic()).told
 
     def _wait(self, name: str, item: Item, timeout: timedelta, now: float, call: object = None) -> _Waiting:
         loop = asyncio.get_running_loop()
@@ -130,6 +123,12 @@ class SharedAdds:
             self._tombstones_delay,
             Backoff(self.clock, self._rng, left),
         )
+
+
+def give_up(told: asyncio.Future[Outcome]) -> None:
+    """Take back an add whose outcome nobody waits for any more, if it has not been sent."""
+    if not told.cancel() and not told.cancelled():
+        told.exception()  # it has been told, though whoever waited has gone
 
 
 class _Rounds:

@@ -6,7 +6,7 @@ from typing import Any
 
 from grpc import StatusCode
 
-from dsset import adding, documents, dsset as dsset_module, listing, protos
+from dsset import DSSet, adding, documents, dsset as dsset_module, listing, protos
 from dsset.adding import Adding
 from dsset.shared_adds import SharedAdds
 from dsset.wire import Wire
@@ -91,7 +91,7 @@ def shared_adds_are_acknowledged_before_they_are_sent() -> list[Change]:
     old = "return [await one.told for one in waiting]"
     return [
         rewritten(SharedAdds, "add_each", old, "return [True for one in waiting]"),
-        rewritten(SharedAdds, "add", "return await told", "return True"),
+        rewritten(DSSet, "add_one", "outcome: Outcome | None = await told", "outcome = True"),
     ]
 
 
