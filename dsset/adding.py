@@ -8,7 +8,7 @@ token (its first try went through), another's (a duplicate), or a tombstone that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
@@ -20,6 +20,7 @@ from grpc import StatusCode
 
 from dsset import documents
 from dsset.clock import Clock
+from dsset.errors import AddError
 from dsset.items import Item
 from dsset.retry import TRANSIENT, Backoff, is_transient, retry_transient
 from dsset.wire import Wire
@@ -103,6 +104,29 @@ class Adding:
             self.next, self.version = _Next.REVIVE, found.update_time
         else:
             self.finish(False)
+
+
+def told(items: Sequence[Item], positions: Sequence[int], outcomes: Sequence[Outcome]) -> list[bool]:
+    """For each item whether it was new, from the outcomes of those at these positions: the first of each ID.
+
+    Raises:
+        AddError: some could not be added.
+    """
+    results: list[bool | None] = [False] * len(items)
+    errors: dict[int, Exception] = {}
+    for position, outcome in zip(positions, outcomes, strict=True):
+        if isinstance(outcome, GoogleAPICallError):
+            errors[position] = outcome
+            results[position] = None
+        else:
+            results[position] = outcome
+    if errors:
+        failed = {items[position].id: error for position, error in errors.items()}
+        for position, item in enumerate(items):
+            if item.id in failed:  # the copies of what failed are not known to be in the set either
+                errors[position], results[position] = failed[item.id], None
+        raise AddError(results, errors) from next(iter(errors.values()))
+    return [bool(result) for result in results]
 
 
 async def add_each(

@@ -13,7 +13,7 @@ from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
-from dsset.adding import MAX_BYTES, Adding, Outcome, add_chunk, add_each
+from dsset.adding import MAX_BYTES, Adding, Outcome, add_chunk, add_each, told
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.encoded_writes import EncodedWrite
@@ -92,6 +92,15 @@ class DSSet:
         self._rng = rng or SystemRandom()
         self._shared_adds = shared_adds
 
+    def under(self, parent: AsyncDocumentReference) -> DSSet:
+        """The set of the same name and settings under another document: made at less work."""
+        other = object.__new__(DSSet)
+        other.__dict__.update(self.__dict__)
+        other._client = parent._client
+        other._parent = path = parent._document_path
+        other._prefix = f"{path}/{self._name}/"
+        return other
+
     async def add(
         self,
         items: Iterable[Item],
@@ -130,22 +139,7 @@ class DSSet:
             first.setdefault(item.id, position)
         positions = builtins.list(first.values())
         named = [(self._document_name(checked[position].id), checked[position]) for position in positions]
-        outcomes = await self._add_each(named, timeout)
-        results: builtins.list[bool | None] = [False] * len(checked)
-        errors: dict[int, Exception] = {}
-        for position, outcome in zip(positions, outcomes, strict=True):
-            if isinstance(outcome, GoogleAPICallError):
-                errors[position] = outcome
-                results[position] = None
-            else:
-                results[position] = outcome
-        if errors:
-            failed = {checked[position].id: error for position, error in errors.items()}
-            for position, item in enumerate(checked):
-                if item.id in failed:  # the copies of what failed are not known to be in the set either
-                    errors[position], results[position] = failed[item.id], None
-            raise AddError(results, errors) from next(iter(errors.values()))
-        return [bool(result) for result in results]
+        return told(checked, positions, await self._add_each(named, timeout))
 
     async def add_one(self, item: Item, *, timeout: timedelta = TIMEOUT) -> bool:
         """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
@@ -161,11 +155,11 @@ class DSSet:
         name = self._document_name(item.id)
         # in few coroutines: each that lies between a caller and an answer takes part when that arrives
         if self._shared_adds is not None:
-            told = self._shared_adds.add(name, item, timeout)
+            waiting = self._shared_adds.add(name, item, timeout)
             try:
-                outcome: Outcome | None = await told
+                outcome: Outcome | None = await waiting
             except BaseException:
-                give_up(told)
+                give_up(waiting)
                 raise
         else:
             adding = Adding(name, item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,8 +72,13 @@ class Hearing:
 
     def hear(self, timestamp: Any) -> None:
         """Take in a Timestamp that has just arrived; an unset one tells nothing."""
-        if not timestamp.seconds or not self.listeners:
+        self.hear_latest((timestamp,))
+
+    def hear_latest(self, timestamps: Iterable[Any]) -> None:
+        """Take in the latest of several that have arrived together."""
+        if not self.listeners:
             return
-        server_us = timestamp.seconds * _US + timestamp.nanos // 1_000
-        for _, listener in self.listeners:
-            listener.hear(server_us)
+        server_us = max([one.seconds * _US + one.nanos // 1_000 for one in timestamps], default=0)
+        if server_us:
+            for _, listener in self.listeners:
+                listener.hear(server_us)

@@ -95,9 +95,8 @@ class Wire:
         """
         request = write_request(self.database, writes)
         response = await self._call(self._batch_write, request, timeout)
-        if self._hearing.listeners:  # each write has a commit of its own
-            times = (result.update_time for result in response.write_results)
-            self._hearing.hear(max(times, key=_order, default=protos.Timestamp()))
+        # each write has a commit of its own
+        self._hearing.hear_latest([result.update_time for result in response.write_results])
         return response
 
     async def begin(self, options: Any, *, timeout: float = UNARY_TIMEOUT) -> bytes:
@@ -222,10 +221,6 @@ class Wire:
             raise exceptions.from_grpc_error(error) from error
         finally:
             call.cancel()  # changes nothing once the stream has ended
-
-
-def _order(timestamp: Any) -> tuple[int, int]:
-    return timestamp.seconds, timestamp.nanos
 
 
 def unary_stub(channel: Any, rpc: str, response: Any) -> Any:

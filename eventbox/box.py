@@ -12,7 +12,6 @@ from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from dsset import DSSet
 from dsset.clock import Clock, SystemClock
 from dsset.dsset import DEFAULT_MAX_BYTES, TIMEOUT
 from dsset.server_time import ServerTime
@@ -31,7 +30,7 @@ from eventbox.batch import Batch
 from eventbox.drain import Drain, DrainBounds, DrainReport
 from eventbox.emitting import emit_item, emit_items, emit_with, new_item, to_items
 from eventbox.events import Event, NewEvent, Receipt
-from eventbox.inbox import inbox_of, to_event
+from eventbox.inbox import Inboxes, to_event
 from eventbox.processor import PostProcessFn, Processor
 from eventbox.quarantine import Quarantine, check_ids
 from eventbox.quarantined_event import QuarantinedEvent
@@ -90,14 +89,16 @@ class EventBox:
         self._client = client
         self._quarantine_after = quarantine_after
         self._quarantine_retention = quarantine_retention
-        self._tombstones_delay = tombstones_delay
         self._clock = clock or SystemClock()
         self._concurrency: Concurrency = concurrency
         self._rng = rng or SystemRandom()
-        self._shared_adds = (
+        shared_adds = (
             SharedAdds(client, tombstones_delay=tombstones_delay, clock=self._clock, rng=self._rng)
             if share_emits
             else None
+        )
+        self._inboxes = Inboxes(
+            tombstones_delay=tombstones_delay, clock=self._clock, rng=self._rng, shared_adds=shared_adds
         )
         self._telemetry = Telemetry(meter_provider, tracer_provider)
         self._providers = (meter_provider, tracer_provider)
@@ -148,7 +149,7 @@ class EventBox:
             return (await self.emit_many(events, to, transaction=transaction, timeout=timeout))[0]
         check_recipient(to, self._client)
         item = new_item(value, id, process_after, self._rng)
-        return await emit_item(item, to, self._inbox(to), timeout=timeout, telemetry=self._telemetry)
+        return await emit_item(item, to, self._inboxes.of(to), timeout=timeout, telemetry=self._telemetry)
 
     async def emit_many(
         self,
@@ -173,7 +174,12 @@ class EventBox:
         check_transaction(transaction, self._client)
         items = to_items(events, self._rng)
         return await emit_items(
-            items, to, self._inbox(to), transaction=transaction, timeout=timeout, telemetry=self._telemetry
+            items,
+            to,
+            self._inboxes.of(to),
+            transaction=transaction,
+            timeout=timeout,
+            telemetry=self._telemetry,
         )
 
     async def list_events(self, recipient: Recipient) -> list[Event]:
@@ -182,7 +188,7 @@ class EventBox:
         Cost: 1 RPC for each 1,000 events, 1 read an event (at least 1).
         """
         check_recipient(recipient, self._client)
-        return [to_event(item) for item in (await self._inbox(recipient).list_all()).items]
+        return [to_event(item) for item in (await self._inboxes.of(recipient).list_all()).items]
 
     async def process_batch(
         self,
@@ -363,7 +369,9 @@ class EventBox:
         """`emit` outside a transaction, in one commit with other writes; the receipt, and the commit's time."""
         check_recipient(to, self._client)
         (item,) = to_items([event], self._rng)
-        return await emit_with(item, others, to, self._inbox(to), timeout=timeout, telemetry=self._telemetry)
+        return await emit_with(
+            item, others, to, self._inboxes.of(to), timeout=timeout, telemetry=self._telemetry
+        )
 
     def _batch(self, recipient: Recipient, processor: Processor[S]) -> Batch[S]:
         check_recipient(recipient, self._client)
@@ -371,7 +379,7 @@ class EventBox:
         return Batch(
             recipient,
             processor,
-            self._inbox(recipient),
+            self._inboxes.of(recipient),
             client=self._client,
             clock=self._clock,
             rng=self._rng,
@@ -382,19 +390,10 @@ class EventBox:
     def _quarantine(self, recipient: Recipient) -> Quarantine:
         return Quarantine(
             recipient,
-            self._inbox(recipient),
+            self._inboxes.of(recipient),
             retention=self._quarantine_retention,
             clock=self._clock,
             rng=self._rng,
             concurrency=self._concurrency,
             telemetry=self._telemetry,
-        )
-
-    def _inbox(self, recipient: Recipient) -> DSSet:
-        return inbox_of(
-            recipient,
-            tombstones_delay=self._tombstones_delay,
-            clock=self._clock,
-            rng=self._rng,
-            shared_adds=self._shared_adds,
         )

@@ -19,23 +19,31 @@ TRACEPARENT = "traceparent"
 """The metadata of an item that holds the W3C trace context of its emit."""
 
 
-def inbox_of(
-    recipient: Recipient,
-    *,
-    tombstones_delay: timedelta,
-    clock: Clock,
-    rng: Random,
-    shared_adds: SharedAdds | None = None,
-) -> DSSet:
-    """The set under the recipient's document."""
-    return DSSet(
-        recipient.ref,
-        name=INBOX,
-        tombstones_delay=tombstones_delay,
-        clock=clock,
-        rng=rng,
-        shared_adds=shared_adds,
-    )
+class Inboxes:
+    """The inboxes of one client's recipients: the set under each one's document."""
+
+    def __init__(
+        self, *, tombstones_delay: timedelta, clock: Clock, rng: Random, shared_adds: SharedAdds | None = None
+    ) -> None:
+        self._tombstones_delay = tombstones_delay
+        self._clock = clock
+        self._rng = rng
+        self._shared_adds = shared_adds
+        self._any: DSSet | None = None
+
+    def of(self, recipient: Recipient) -> DSSet:
+        """The recipient's."""
+        if self._any is None:
+            self._any = DSSet(
+                recipient.ref,
+                name=INBOX,
+                tombstones_delay=self._tombstones_delay,
+                clock=self._clock,
+                rng=self._rng,
+                shared_adds=self._shared_adds,
+            )
+        # all are alike but for where they lie, and an emit is about a single event
+        return self._any.under(recipient.ref)
 
 
 def to_event(item: ListedItem) -> Event:

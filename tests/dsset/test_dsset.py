@@ -52,6 +52,20 @@ async def test_adding_nothing_is_nothing(dsset: DSSet) -> None:
     assert await dsset.add([]) == []
 
 
+async def test_a_set_under_another_document_has_the_same_settings_and_items_of_its_own(
+    client: AsyncClient,
+) -> None:
+    moment = timedelta(microseconds=1)
+    one = DSSet(client.document("queues/1"), name="tasks", tombstones_delay=moment)
+    other = one.under(client.document("queues/2"))
+    assert (await one.add([Item("a", b"1")]), await other.add([Item("a", b"2")])) == ([True], [True])
+    await pop(other, client, "a")
+    assert await other.add([Item("a", b"3")]) == [True]  # its delay has passed
+    assert [item.value for item in (await one.list(9)).items] == [b"1"]
+    stored = {ref.parent.id async for ref in client.document("queues/2").collection("tasks").list_documents()}
+    assert stored == {"tasks"}
+
+
 async def test_a_listed_item_is_as_it_was_added_with_the_servers_time(
     dsset: DSSet, client: AsyncClient
 ) -> None:

@@ -14,6 +14,7 @@ from eventbox import ContentionError, EmitError, EventBox, NewEvent, Recipient, 
 from eventbox.testing import ManualClock
 from tests.advancing import while_advancing
 from tests.eventbox.support import Recording
+from tests.fronts import connect
 
 
 async def test_an_emitted_event_is_outstanding(box: EventBox, to: Recipient) -> None:
@@ -48,6 +49,17 @@ async def test_recipients_do_not_share_ids(box: EventBox, client: AsyncClient) -
     one, other = (Recipient(client.document(f"orders/{n}"), "order") for n in (1, 2))
     await box.emit(b"", one, id="x")
     assert (await box.emit(b"", other, id="x")).duplicate is False
+
+
+async def test_each_recipient_is_spoken_to_by_the_client_of_its_reference() -> None:
+    async with Emulator().serving("127.0.0.1:0") as address, connect(address, "shared") as client:
+        box = EventBox(client)
+        async with connect(address, "shared") as another:
+            theirs = Recipient(another.document("orders/1"), "order")
+            await box.emit(b"", theirs)
+        ours = Recipient(client.document("orders/1"), "order")
+        await box.emit(b"", ours)
+        assert len(await box.list_events(ours)) == 2
 
 
 @pytest.mark.parametrize("event_id", ["a/b", ".", "..", "__x__", "\0", "🦊" * 64, "a" * 256, " "])

@@ -91,7 +91,7 @@ def shared_adds_are_acknowledged_before_they_are_sent() -> list[Change]:
     old = "return [await one.told for one in waiting]"
     return [
         rewritten(SharedAdds, "add_each", old, "return [True for one in waiting]"),
-        rewritten(DSSet, "add_one", "outcome: Outcome | None = await told", "outcome = True"),
+        rewritten(DSSet, "add_one", "outcome: Outcome | None = await waiting", "outcome = True"),
     ]
 
 
