@@ -104,7 +104,9 @@ class Batch(Generic[S]):
                 loading = check_awaitable(
                     self._processor.load_state(), f"{type(self._processor).__name__}.load_state"
                 )
-                return await both(self._list(bounds, without), loading)
+                # the state first: it is here before the events are, and decoded while they are on their way
+                loaded, listing = await both(loading, self._list(bounds, without))
+                return listing, loaded
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
             if kept.listing is None:

@@ -10,32 +10,38 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-async def both(first: Coroutine[Any, Any, A], second: Awaitable[B]) -> tuple[A, B]:
-    """Both results; where one fails, the other is cancelled and the error raised as it is."""
-    tasks = one, other = asyncio.create_task(first), asyncio.ensure_future(second)
-    failed: list[BaseException] = []
+async def both(first: Awaitable[A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both results; where one fails, the other is cancelled and the error raised as it is.
 
-    def tell(other: asyncio.Future[B]) -> None:
-        if one.done():
-            return
-        if not other.cancelled():
-            error = other.exception()
-            if error is None:
-                return
-            failed.append(error)
-        one.cancel()
-
-    # they are awaited in turn, which takes a third less than gather: so the second has to tell where it fails first
-    other.add_done_callback(tell)
+    The first begins at once, and in the caller's own task: one of its own would take longer to come back from. So where
+    the second fails meanwhile, this task is cancelled, as `asyncio.timeout` does it.
+    """
     me = asyncio.current_task()
     assert me is not None
     cancelled_before = me.cancelling()
+    waits, failed = True, False
+
+    def tell(other: asyncio.Task[B]) -> None:
+        nonlocal failed
+        if waits and (other.cancelled() or other.exception() is not None):
+            failed = True
+            me.cancel()
+
+    other = asyncio.create_task(second)
+    other.add_done_callback(tell)
     try:
-        return await one, await other
+        one = await first
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if not failed or me.cancelling() > cancelled_before:
+        waits = False
+        if not failed or me.uncancel() > cancelled_before:  # its own error, or somebody else has cancelled
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
             raise
-    raise failed[0]
+    else:
+        waits = False
+        if failed:  # it has ended all the same
+            me.uncancel()
+        return one, await other
+    failure = other.exception()  # a CancelledError is raised right here
+    assert failure is not None
+    raise failure

@@ -130,18 +130,71 @@ async def test_a_failure_is_told_also_by_a_task_that_has_survived_a_cancellation
     assert sides[0].ended == "CancelledError"
 
 
-async def test_the_second_may_be_anything_that_can_be_awaited(sides: tuple[Side, Side]) -> None:
-    sides[0].told.set_result("first")
-    second = asyncio.get_running_loop().create_future()
-    second.set_result("second")
-    assert await both(sides[0].run(), second) == ("first", "second")
+async def test_the_first_may_be_anything_that_can_be_awaited(sides: tuple[Side, Side]) -> None:
+    sides[1].told.set_result("second")
+    first = asyncio.get_running_loop().create_future()
+    first.set_result("first")
+    assert await both(first, sides[1].run()) == ("first", "second")
 
 
-async def test_a_second_that_was_cancelled_by_itself_cancels_the_first(sides: tuple[Side, Side]) -> None:
-    second = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(both(sides[0].run(), second))
+async def test_where_the_second_is_cancelled_the_first_is_cancelled_too(sides: tuple[Side, Side]) -> None:
+    cancelled = asyncio.get_running_loop().create_future()
+
+    async def second() -> None:
+        await cancelled
+
+    running = asyncio.create_task(both(sides[0].run(), second()))
     await sides[0].begun.wait()
-    second.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert sides[0].ended == "CancelledError"
+
+
+async def test_a_first_that_goes_on_in_spite_of_a_cancellation_hides_no_failure_and_leaves_none_behind(
+    sides: tuple[Side, Side],
+) -> None:
+    async def stubborn() -> str:
+        try:
+            return await sides[0].run()
+        except asyncio.CancelledError:
+            return "all the same"
+
+    async def caller() -> int:
+        with pytest.raises(ValueError, match="no"):
+            await both(stubborn(), sides[1].run())
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(0)  # no cancellation is left to be delivered
+        return task.cancelling()
+
+    running = asyncio.create_task(caller())
+    await sides[1].begun.wait()
+    sides[1].told.set_exception(ValueError("no"))
+    assert await running == 0
+
+
+async def test_a_failure_is_no_cancellation_to_whoever_called(sides: tuple[Side, Side]) -> None:
+    async def caller() -> int:
+        with pytest.raises(ValueError, match="no"):
+            async with asyncio.timeout(60):
+                await both(sides[0].run(), sides[1].run())
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(0)
+        return task.cancelling()
+
+    running = asyncio.create_task(caller())
+    await sides[1].begun.wait()
+    sides[1].told.set_exception(ValueError("no"))
+    assert await running == 0
+
+
+async def test_a_time_out_around_both_ends_both(sides: tuple[Side, Side]) -> None:
+    async def caller() -> None:
+        async with asyncio.timeout(0):
+            await both(sides[0].run(), sides[1].run())
+
+    with pytest.raises(TimeoutError):
+        await caller()
+    assert {side.ended for side in sides} <= {"CancelledError", ""}
