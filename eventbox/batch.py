@@ -350,7 +350,6 @@ class Batch(Generic[S]):
         for position, transition in enumerate(transitions):
             if transition.side_effect is not None:
                 take_back = transaction._savepoint()
-                BatchScope.current().compared.clear()  # it may change a state in place
                 source = f"the side effect of transition {position} that {self._source} returned"
                 try:
                     await check_awaitable(transition.side_effect(transaction), source)

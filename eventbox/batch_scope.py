@@ -14,7 +14,7 @@ from dsset.clock import Clock, SystemClock
 
 @dataclass(frozen=True, slots=True)
 class BatchScope:
-    """The clock and randomness of the box, and what the batch's processors have loaded, compared and saved, by id().
+    """The clock and randomness of the box, and what the batch's processors have loaded and saved, by their id().
 
     One processor may serve several batches at once, so this is kept here and not on it.
     """
@@ -23,7 +23,6 @@ class BatchScope:
     rng: Random = field(default_factory=SystemRandom)
     loaded: dict[int, Any] = field(default_factory=dict)
     saved: dict[int, Any] = field(default_factory=dict)
-    compared: dict[int, Any] = field(default_factory=dict)
 
     @staticmethod
     def current() -> BatchScope:

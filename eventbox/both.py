@@ -13,8 +13,8 @@ B = TypeVar("B")
 async def both(first: Awaitable[A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
     """Both results; where one fails, the other is cancelled and the error raised as it is.
 
-    The first begins at once, and in the caller's own task: one of its own would take longer to come back from. So where
-    the second fails meanwhile, this task is cancelled, as `asyncio.timeout` does it.
+    The first begins at once, and in the caller's own task and context: a task of its own would take longer to come back
+    from. So where the second fails meanwhile, this task is cancelled, as `asyncio.timeout` does it.
     """
     me = asyncio.current_task()
     assert me is not None
@@ -27,21 +27,30 @@ async def both(first: Awaitable[A], second: Coroutine[Any, Any, B]) -> tuple[A, 
             failed = True
             me.cancel()
 
+    def is_cancelled() -> bool:
+        """Whether somebody else has cancelled this task, even where that was kept from us."""
+        return me.cancelling() > cancelled_before
+
     other = asyncio.create_task(second)
     other.add_done_callback(tell)
     try:
-        one = await first
-    except BaseException:
-        waits = False
-        if not failed or me.uncancel() > cancelled_before:  # its own error, or somebody else has cancelled
+        try:
+            one = await first
+        finally:
+            waits = False
+            if failed:
+                me.uncancel()
+        if is_cancelled():
+            raise asyncio.CancelledError
+        two = await other
+        if is_cancelled():
+            raise asyncio.CancelledError
+        return one, two
+    except BaseException as error:
+        if not failed or is_cancelled() or not isinstance(error, Exception | asyncio.CancelledError):
             other.cancel()
             await asyncio.gather(other, return_exceptions=True)
             raise
-    else:
-        waits = False
-        if failed:  # it has ended all the same
-            me.uncancel()
-        return one, await other
     failure = other.exception()  # a CancelledError is raised right here
     assert failure is not None
     raise failure

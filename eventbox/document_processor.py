@@ -109,7 +109,7 @@ class DocumentProcessor(Generic[S]):
 
     async def save_state(self, transaction: Transaction, state: S, eversion: int) -> None:
         """Write the state, its eversion and the batch's token: 1 write, as part of the commit."""
-        encoded = BatchScope.current().saved[id(self)] = self._compared(state) or self._codec.encode(state)
+        encoded = BatchScope.current().saved[id(self)] = self._codec.encode(state)
         entries = b"%b%b%b" % (
             encoded.entries,
             number_entry(EVERSION.encode(), eversion),
@@ -159,23 +159,7 @@ class DocumentProcessor(Generic[S]):
 
     def _unchanged(self, state: S) -> bool:
         """Whether the state would be written as it was when it was loaded."""
-        encoded = self._compared(state) or self._codec.encode(state)
-        BatchScope.current().compared[id(self)] = state, encoded
-        return encoded.entries == self._loaded.encoded.entries
-
-    def _compared(self, state: S) -> Encoded | None:
-        """What would be written for the state, where it was compared last and nobody can have changed it since.
-
-        Side effects can, so it is forgotten before they run; and so can what a subclass does by itself.
-        """
-        own = type(self)
-        if (
-            own.fetch_eversion is not DocumentProcessor.fetch_eversion
-            or own.save_state is not DocumentProcessor.save_state
-        ):
-            return None
-        known: tuple[S, Encoded] | None = BatchScope.current().compared.get(id(self))
-        return known[1] if known is not None and known[0] is state else None
+        return self._codec.encode(state).entries == self._loaded.encoded.entries
 
     def _same_state(self, before: S, after: S) -> bool:
         """Whether two states would be written the same, as they are now."""

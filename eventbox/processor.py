@@ -56,7 +56,10 @@ class Processor(Protocol[S]):
     """How one recipient's events change its state. `DocumentProcessor` has all but `prepare_mutation`."""
 
     async def load_state(self) -> tuple[S, int]:
-        """The state and its eversion (0 where there is none yet), read outside any transaction."""
+        """The state and its eversion (0 where there is none yet), read outside any transaction.
+
+        The events are listed beside it, from the first thing that it awaits on; where that fails, it is cancelled.
+        """
         ...
 
     async def prepare_mutation(self, events: Sequence[Event], state: S) -> Mutation[S]:

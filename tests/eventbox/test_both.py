@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,6 +29,10 @@ class Side:
             raise
         self.ended = "done"
         return result
+
+
+class Leaving(BaseException):
+    """As a KeyboardInterrupt, but asyncio lets it pass as any other."""
 
 
 @pytest.fixture
@@ -172,6 +177,65 @@ async def test_a_first_that_goes_on_in_spite_of_a_cancellation_hides_no_failure_
     await sides[1].begun.wait()
     sides[1].told.set_exception(ValueError("no"))
     assert await running == 0
+
+
+@pytest.mark.parametrize("stubborn", [0, 1])
+async def test_a_cancellation_that_one_keeps_to_itself_is_not_lost(
+    sides: tuple[Side, Side], stubborn: int
+) -> None:
+    async def run(number: int) -> str:
+        try:
+            return await sides[number].run()
+        except asyncio.CancelledError:
+            if number != stubborn:
+                raise
+            return "all the same"
+
+    running = asyncio.create_task(both(run(0), run(1)))
+    await sides[1].begun.wait()
+    if stubborn == 1:
+        sides[0].told.set_result("")
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sides[1].ended == "CancelledError"
+
+
+@pytest.mark.parametrize("done", [None, 0])
+async def test_who_is_closed_leaves_nothing_under_way(sides: tuple[Side, Side], done: int | None) -> None:
+    running = both(sides[0].run(), sides[1].run())
+    running.send(None)
+    await sides[1].begun.wait()
+    if done is not None:
+        sides[done].told.set_result("")
+        await asyncio.sleep(0)
+        running.send(None)
+    with suppress(RuntimeError):  # it waits for the second to end
+        running.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sides[1].ended == "CancelledError"
+
+
+async def test_an_exit_is_not_hidden_by_a_failure(sides: tuple[Side, Side]) -> None:
+    async def leaving() -> str:
+        try:
+            return await sides[0].run()
+        except asyncio.CancelledError:
+            raise Leaving from None
+
+    async def caller() -> str:
+        try:
+            await both(leaving(), sides[1].run())
+        except Leaving:
+            return "left"
+        return "stayed"
+
+    running = asyncio.create_task(caller())
+    await sides[1].begun.wait()
+    sides[1].told.set_exception(ValueError("no"))
+    assert await running == "left"
 
 
 async def test_a_failure_is_no_cancellation_to_whoever_called(sides: tuple[Side, Side]) -> None:
