@@ -113,7 +113,7 @@ class Wire:
     async def get(
         self, name: str, *, mask: Sequence[str] | None = None, timeout: float = UNARY_TIMEOUT
     ) -> Any | None:
-        """The Document of this name; None where there is none. It takes a third less CPU than `batch_get` of one.
+        """The Document of this name; None where there is none. It takes less CPU than a stream of one.
 
         A `mask` is as for `batch_get`. No read time comes with it. A database that does not exist has no documents:
         whoever writes to it, or asks it a query, is told.
