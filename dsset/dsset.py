@@ -29,6 +29,7 @@ from dsset.items import (
     check_item,
     check_moment,
     check_name,
+    check_parent,
     check_positive,
     check_timeout,
     check_transaction,
@@ -76,10 +77,7 @@ class DSSet:
         rng: Random | None = None,
         shared_adds: SharedAdds | None = None,
     ) -> None:
-        if not isinstance(parent, AsyncDocumentReference):
-            raise TypeError(
-                f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
-            )
+        check_parent(parent)
         check_name(name)
         if not isinstance(tombstones_delay, timedelta) or tombstones_delay <= timedelta(0):
             raise ValueError(f"tombstones_delay must be a positive timedelta, not {tombstones_delay!r}")
@@ -93,7 +91,12 @@ class DSSet:
         self._shared_adds = shared_adds
 
     def under(self, parent: AsyncDocumentReference) -> DSSet:
-        """The set of the same name and settings under another document: made at less work."""
+        """The set of the same name and settings under another document: made at less work, without any RPC.
+
+        Raises:
+            TypeError: the parent is no reference of an asynchronous client.
+        """
+        check_parent(parent)
         other = object.__new__(DSSet)
         other.__dict__.update(self.__dict__)
         other._client = parent._client

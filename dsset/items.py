@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
+from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 MAX_ID_BYTES = 256
@@ -163,6 +164,14 @@ def check_positive(name: str, value: object) -> None:
         raise ValueError(f"{name} must be positive, not {value}")
     if value > MAX_INT32:
         raise ValueError(f"{name} must be at most {MAX_INT32:,}, not {value:,}")
+
+
+def check_parent(parent: object) -> None:
+    """TypeError unless it is a document's reference, of the asynchronous client."""
+    if not isinstance(parent, AsyncDocumentReference):
+        raise TypeError(
+            f"parent must be an AsyncDocumentReference (client.document(...)), not {type(parent).__name__}"
+        )
 
 
 def check_transaction(transaction: object) -> None:

@@ -117,6 +117,8 @@ class Wire:
 
         A `mask` is as for `batch_get`. No read time comes with it. A database that does not exist has no documents:
         whoever writes to it, or asks it a query, is told.
+
+        Cost: 1 RPC, 1 read, also where there is none.
         """
         request = protos.GetDocumentRequest(
             name=name, mask=None if mask is None else protos.DocumentMask(field_paths=mask)

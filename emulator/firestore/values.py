@@ -25,9 +25,10 @@ _END = b"\x00"
 _KEY = b"\x01"
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
 _SIGN = 1 << 63
+_ALL = (1 << 64) - 1
+
 # a message looks for a name among its fields first, which takes as long as all else that this does
 _kind_of = protos.Value.WhichOneof
-_ALL = (1 << 64) - 1
 
 
 def sort_key(value: Any) -> bytes:

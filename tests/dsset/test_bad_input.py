@@ -139,3 +139,9 @@ async def test_bounds_timeouts_and_metadata_that_make_no_sense_are_refused(
     with pytest.raises(TypeError, match="metadata"):
         await dsset.add([Item("a", b"", None, {"k": 1})])  # type: ignore[dict-item]
     assert not emulator.counts.rpcs
+
+
+def test_a_set_lies_under_a_document_only(dsset: DSSet) -> None:
+    for parent in ("queues/2", None, dsset):
+        with pytest.raises(TypeError, match="AsyncDocumentReference"):
+            dsset.under(parent)  # type: ignore[arg-type]
