@@ -26,14 +26,16 @@ from typing import Any
 
 from dsset import protos
 from dsset.encoded_writes import (
+    ABSENT,
     EncodedWrite,
     bytes_entry,
-    creation,
+    bytes_prefix,
     field_entries,
     number_entry,
-    replacement,
-    text_entry,
+    text_prefix,
     time_entry,
+    update_prefix,
+    version_prefix,
 )
 from dsset.items import Item, ListedItem
 
@@ -88,7 +90,21 @@ def create(name: str, item: Item, token: bytes) -> EncodedWrite:
         rest = _ready_entries(token)
     else:
         rest = _token_entry(token) + field_entries({"due": Value(integer_value=due(item)), **_metadata(item)})
-    return creation(name, b"%b%b%b" % (text_entry(b"id", item.id), bytes_entry(b"value", item.value), rest))
+    document, item_id, value = name.encode(), item.id.encode(), item.value
+    size, before_name, before_id, before_value = _around_item(
+        len(document), len(item_id), len(value), len(rest)
+    )
+    parts = (before_name, document, before_id, item_id, before_value, value, rest, ABSENT)
+    return EncodedWrite(name, None, size, parts)
+
+
+@lru_cache(maxsize=1_024)
+def _around_item(name: int, item_id: int, value: int, rest: int) -> tuple[int, bytes, bytes, bytes]:
+    """How long the write is that adds an item, and what comes before its parts, by how long they are."""
+    before_id, before_value = text_prefix(b"id", item_id), bytes_prefix(b"value", value)
+    entries = len(before_id) + item_id + len(before_value) + value + rest
+    before_name = update_prefix(name, entries)
+    return len(before_name) + name + entries + len(ABSENT), before_name, before_id, before_value
 
 
 @lru_cache(maxsize=8)
@@ -150,10 +166,26 @@ def pop(name: str, item: ListedItem, common: bytes) -> EncodedWrite:
     It replaces the document: everything that a tombstone keeps is known from the listing. `common` is what
     `tombstone_entries` says.
     """
-    own = text_entry(b"id", item.id)
-    if item._token:
-        own += bytes_entry(b"token", item._token)
-    return replacement(name, common + own, item._version)
+    document, item_id, token, version = name.encode(), item.id.encode(), item._token, item._version
+    # there is one for each event of a batch, and all but the parts themselves goes by how long they are
+    size, before_name, before_id, before_token, before_version = _around_tombstone(
+        len(document), len(common), len(item_id), len(token), len(version)
+    )
+    parts = (before_name, document, common, before_id, item_id, before_token, token, before_version, version)
+    return EncodedWrite(name, version, size, parts)
+
+
+@lru_cache(maxsize=1_024)
+def _around_tombstone(
+    name: int, common: int, item_id: int, token: int, version: int
+) -> tuple[int, bytes, bytes, bytes, bytes]:
+    """How long the write is that leaves a tombstone, and what comes before its parts, by how long they are."""
+    before_id = text_prefix(b"id", item_id)
+    before_token = bytes_prefix(b"token", token) if token else b""
+    entries = common + len(before_id) + item_id + len(before_token) + token
+    before_name, before_version = update_prefix(name, entries), version_prefix(version)
+    size = len(before_name) + name + entries + len(before_version) + version
+    return size, before_name, before_id, before_token, before_version
 
 
 def remove(name: str, item_id: str, expire_at: datetime) -> Any:
@@ -174,20 +206,19 @@ def decode(document: Any) -> ListedItem:
     fields = document.fields  # to read an absent key makes one with the default, which nobody sees
     due_at = fields["due"].integer_value
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
-    item = ListedItem(
+    return ListedItem(
         fields["id"].string_value,
         fields["value"].bytes_value,
         None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
         {key: one.string_value for key, one in fields["metadata"].map_value.fields.items()}
         if "metadata" in fields
         else {},
-        moment(created_at),
+        _EPOCH + timedelta(0, created_at.seconds, created_at.nanos // 1_000),
         # encoded: a part of a message would keep all of it in memory, the value once more with it
         document.update_time.SerializeToString(),
         fields["token"].bytes_value,
+        listed_as=document.name,
     )
-    object.__setattr__(item, "_name", document.name)
-    return item
 
 
 def cursor(document: Any) -> tuple[int, str]:

@@ -293,8 +293,9 @@ class DSSet:
     def removals(self, listing: Listing, ids: Iterable[str], *, token: bytes = b"") -> Sequence[EncodedWrite]:
         """The writes that `pop` queues, for a commit that is put together by hand; what it says holds for them."""
         chosen: dict[str, ListedItem] = {}
+        listed = listing.by_id
         for item_id in check_ids(ids):
-            item = listing.by_id.get(item_id)
+            item = listed.get(item_id)
             if item is None:
                 raise ValueError(f"cannot pop {item_id!r}: it is not in the listing")
             if item_id in chosen:
@@ -308,8 +309,8 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        named = ((documents.listed_name(self._prefix, item), item) for item in chosen.values())
-        return [documents.pop(name, item, common) for name, item in named]
+        prefix = self._prefix
+        return [documents.pop(documents.listed_name(prefix, item), item, common) for item in chosen.values()]
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -21,6 +21,11 @@ MAX_INT32 = 2**31 - 1
 
 _RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def slot_setters(owner: type) -> list[Callable[[Any, Any], None]]:
+    """What sets each of the slots of a class that is its own, in order, also where its instances are frozen."""
+    return [vars(owner)[name].__set__ for name in owner.__slots__]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Item:
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ListedItem(Item):
     """An item as it was listed. `created_at` is the server's time of the `add` that took effect."""
 
@@ -52,6 +57,32 @@ class ListedItem(Item):
     _token: bytes = field(default=b"", repr=False, compare=False)  # of the add that took effect
     # of the document: not for whoever makes an item of another, whose ID may differ
     _name: str = field(default="", init=False, repr=False, compare=False)
+
+    def __init__(
+        self,
+        id: str,
+        value: bytes,
+        process_after: datetime | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_at: datetime = _EPOCH,
+        _version: bytes = b"",
+        _token: bytes = b"",
+        *,
+        listed_as: str = "",
+    ) -> None:
+        # what dataclass makes for a frozen class takes twice as long, and there are a thousand of them a batch
+        _set_id(self, id)
+        _set_value(self, value)
+        _set_process_after(self, process_after)
+        _set_metadata(self, {} if metadata is None else metadata)
+        _set_created_at(self, created_at)
+        _set_version(self, _version)
+        _set_token(self, _token)
+        _set_name(self, listed_as)
+
+
+_set_id, _set_value, _set_process_after, _set_metadata = slot_setters(Item)
+_set_created_at, _set_version, _set_token, _set_name = slot_setters(ListedItem)
 
 
 @dataclass(frozen=True)

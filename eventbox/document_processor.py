@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from dsset import protos
-from dsset.encoded_writes import bytes_entry, encoded_update, number_entry
+from dsset.encoded_writes import bytes_entry, number_entry, update
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import Wire
 from eventbox.batch_scope import BatchScope
@@ -116,9 +116,7 @@ class DocumentProcessor(Generic[S]):
             bytes_entry(TOKEN.encode(), transaction.token),
         )
         mask = [*encoded.mask_paths(self._loaded.encoded), EVERSION, TOKEN]
-        transaction._staging.change_verified(
-            protos.Write.FromString(encoded_update(self._name, entries, mask))
-        )
+        transaction._staging.change_verified(update(self._name, entries, mask))
 
     # What the core asks of a processor that offers it -----------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from dsset.items import slot_setters
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
@@ -24,7 +26,7 @@ class NewEvent:
     process_after: datetime | None = field(default=None, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Event:
     """An outstanding event, as a processor gets it. `emitted_at` is the server's time."""
 
@@ -33,6 +35,24 @@ class Event:
     emitted_at: datetime
     process_after: datetime | None = None
     traceparent: str | None = field(default=None, repr=False, compare=False)
+
+    def __init__(
+        self,
+        id: str,
+        value: bytes,
+        emitted_at: datetime,
+        process_after: datetime | None = None,
+        traceparent: str | None = None,
+    ) -> None:
+        # what dataclass makes for a frozen class takes twice as long, and there are a thousand of them a batch
+        _set_id(self, id)
+        _set_value(self, value)
+        _set_emitted_at(self, emitted_at)
+        _set_process_after(self, process_after)
+        _set_traceparent(self, traceparent)
+
+
+_set_id, _set_value, _set_emitted_at, _set_process_after, _set_traceparent = slot_setters(Event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsset import protos
-from dsset.encoded_writes import EncodedWrite, on_condition
+from dsset.encoded_writes import EncodedUpdate, EncodedWrite, on_condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Staging:
     @property
     def has_foreign_preconditions(self) -> bool:
         """Whether a precondition may fail that the user has put there."""
-        return any(write.HasField("current_document") for write in self._writes)
+        return any(_is_conditional(write) for write in self._writes)
 
     @property
     def expectations(self) -> list[Expectation]:
@@ -143,7 +143,7 @@ class Staging:
         for write in self._writes:
             expectation = pending.pop(target(write), None) if pending else None
             if expectation is not None:
-                if not write.HasField("current_document"):
+                if not _is_conditional(write):
                     version = expectation.version
                     write = on_condition(
                         write, expectation.name, None if version is None else version.SerializeToString()
@@ -157,7 +157,7 @@ class Staging:
 
 def target(write: Any) -> str:
     """The name of the document that a write is about."""
-    if type(write) is EncodedWrite:
+    if isinstance(write, EncodedWrite | EncodedUpdate):
         return write.name
     match write.WhichOneof("operation"):
         case "update":
@@ -177,8 +177,15 @@ def _verification(expectation: Expectation) -> Any:
     )
 
 
+def _is_conditional(write: Any) -> bool:
+    """Whether the write has a precondition of its own."""
+    return type(write) is not EncodedUpdate and bool(write.HasField("current_document"))
+
+
 def _demands_presence(write: Any) -> bool:
     """Whether the write's own precondition fails where there is no document."""
+    if not _is_conditional(write):
+        return False
     condition = write.current_document
     return bool(condition.exists or condition.HasField("update_time"))
 
@@ -190,5 +197,7 @@ def _happens_once(write: Any) -> bool:
     somebody else may make the document, or remove it, before the resend. Nor for an update with an update time: one
     that changes nothing leaves that as it is.
     """
+    if not _is_conditional(write):
+        return False
     condition = write.current_document.WhichOneof("condition_type")
     return bool(write.WhichOneof("operation") == "delete" and condition == "update_time")

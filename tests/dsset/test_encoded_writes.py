@@ -10,7 +10,7 @@ from google.cloud.firestore_v1 import _helpers
 from hypothesis import given, strategies as st
 
 from dsset import documents, protos
-from dsset.encoded_writes import encoded_update, on_condition, plain_entry, time_entry, varint, write_request
+from dsset.encoded_writes import on_condition, plain_entry, time_entry, update, varint, write_request
 from dsset.items import MAX_ID_BYTES, Item, ListedItem
 
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.just("x" * MAX_ID_BYTES)
@@ -150,8 +150,10 @@ def test_an_update_is_what_protobuf_would_encode(
         update=protos.Document.FromString(entries), update_mask=protos.DocumentMask(field_paths=paths)
     )
     expected.update.name = name
-    write = protos.Write.FromString(encoded_update(name, entries, paths))
-    assert write.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    write = update(name, entries, paths)
+    assert write.message().SerializeToString(deterministic=True) == expected.SerializeToString(
+        deterministic=True
+    )
     conditional = on_condition(write, name, None if version is None else version.SerializeToString())
     if version is None:
         expected.current_document.exists = False

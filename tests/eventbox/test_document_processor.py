@@ -18,7 +18,7 @@ import pytest
 from google.cloud.firestore import AsyncClient
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from dsset.encoded_writes import encoded_update
+from dsset.encoded_writes import update
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transaction, Transition
 from eventbox.state_codec import StateCodec
 
@@ -295,7 +295,7 @@ async def test_a_state_may_have_other_keys_each_time_and_leaves_none_of_them_in_
     def save(n: int) -> None:
         keys = [f"key-{n}-{k}" for k in range(2_000)]
         before, after = codec.encode(dict.fromkeys(keys, 1)), codec.encode(dict.fromkeys(keys[1:], 1))
-        encoded_update("name", after.entries, after.mask_paths(before))
+        update("name", after.entries, after.mask_paths(before))
 
     save(0)
     tracemalloc.start()

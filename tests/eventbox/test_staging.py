@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dsset import protos
-from dsset.encoded_writes import EncodedWrite, replacement
+from dsset.encoded_writes import EncodedUpdate, EncodedWrite, on_condition, update as encoded_update
 from eventbox.staging import Expectation, Staging, target
 
 NAME = "projects/p/databases/d/documents/a/1"
@@ -34,15 +34,18 @@ def at(time: Any = THEN) -> Any:
 
 
 def popped(name: str) -> EncodedWrite:
-    return replacement(name, b"", THEN.SerializeToString())
+    return on_condition(update(name), name, THEN.SerializeToString())
 
 
 def messages(staging: Staging) -> list[Any]:
-    return [write.message() if isinstance(write, EncodedWrite) else write for write in staging.writes()]
+    return [
+        write.message() if isinstance(write, EncodedWrite | EncodedUpdate) else write
+        for write in staging.writes()
+    ]
 
 
 def written(write: Any) -> str:
-    return write.name if isinstance(write, EncodedWrite) else target(write)
+    return target(write)
 
 
 def test_what_another_set_removes_is_the_users_own() -> None:
@@ -88,6 +91,38 @@ def test_the_first_write_of_a_verified_document_bears_the_precondition() -> None
     staging.add(update())
     staging.add(update())
     assert messages(staging) == [update(OTHER), update(current_document=at()), update()]
+
+
+def test_what_is_encoded_already_counts_as_any_other_write() -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.verify(OTHER, None)
+    write = encoded_update(NAME, b"", ["x"])
+    staging.change_verified(write)
+    assert staging.is_written(NAME)
+    assert staging.unwritten_absences == [OTHER]
+    assert not staging.has_foreign_preconditions
+    staging.drop(OTHER)
+    assert staging.place_of_change(NAME) == 0
+    expected = protos.Write(
+        update=protos.Document(name=NAME),
+        update_mask=protos.DocumentMask(field_paths=["x"]),
+        current_document=at(),
+    )
+    assert messages(staging) == [expected]
+    staging.add(write)
+    assert messages(staging) == [expected, write.message()]
+
+
+def test_an_encoded_write_to_a_document_that_must_not_exist_says_so() -> None:
+    staging = Staging()
+    staging.verify(NAME, None)
+    write = encoded_update(NAME, b"", ["x"])
+    staging.add(write)
+    assert staging.unwritten_absences == []
+    assert not staging.happens_once
+    (written,) = messages(staging)
+    assert written.current_document == exists(False)
 
 
 def test_a_write_that_has_a_precondition_of_its_own_keeps_it_behind_the_verification() -> None:

@@ -224,8 +224,8 @@ def keys_that_are_taken_out_of_a_dict_stay() -> list[Change]:
 
 @mutant("transfers")
 def saving_replaces_the_whole_document() -> list[Change]:
-    old = "protos.Write.FromString(encoded_update(self._name, entries, mask))"
-    return [rewritten(DocumentProcessor, "save_state", old, f"protos.Write(update={old}.update)")]
+    old = "update(self._name, entries, mask)"
+    return [rewritten(DocumentProcessor, "save_state", old, f"protos.Write(update={old}.message().update)")]
 
 
 @mutant("transfers")
