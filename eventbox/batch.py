@@ -183,7 +183,7 @@ class Batch(Generic[S]):
         list_ahead: Callable[[Listing], None],
     ) -> BatchResult:
         listing, (state, eversion) = await load()
-        events = tuple(to_event(item) for item in listing.items)
+        events = tuple(map(to_event, listing.items))
         self._listed = len(events)
         if skip_if_empty and not events:
             return BatchResult(events, listing.complete, prepared=False, kept=self._kept)
@@ -205,12 +205,14 @@ class Batch(Generic[S]):
         kept = None
         if self._kept is not None:
             kept, self._ahead = self._kept.with_listing(self._ahead), None
-        consumed = frozenset(event.id for transition in committed for event in transition.events)
-        self._telemetry.removed(self._recipient, len(consumed))
+        removed = todo.removed
+        if len(committed) < len(todo.transitions):
+            removed = garbage.union(event.id for transition in committed for event in transition.events)
+        self._telemetry.removed(self._recipient, len(removed) - len(garbage))
         return BatchResult(
             events,
             listing.complete,
-            garbage | consumed,
+            removed,
             tuple(one.post_process for one in committed if one.post_process is not None),
             skipped=len(committed) < len(todo.transitions),
             transitions=len(committed),

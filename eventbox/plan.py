@@ -14,10 +14,11 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[S]):
-    """The transitions that change something, and the garbage to delete before them."""
+    """The transitions that change something, the garbage to delete before them, and the IDs of all their events."""
 
     transitions: tuple[Transition[S], ...]
     garbage: tuple[Event, ...]
+    removed: frozenset[str]
 
 
 def plan(
@@ -48,7 +49,8 @@ def plan(
         place = f"transition {position}"
         _check_transition(transition, place, source)
         for event in transition.events:
-            _check_event(event, batch, place, source)
+            if type(event) is not Event or event.id not in batch:
+                _check_event(event, batch, place, source)
             if event.id in used:
                 raise ValueError(
                     f"{source} put event {event.id!r} into {place} as well as into {used[event.id]}"
@@ -60,14 +62,15 @@ def plan(
         if changes or not stays:
             kept.append(transition)
         before = after
-    return Plan(tuple(kept), garbage)
+    return Plan(tuple(kept), garbage, frozenset(used))
 
 
 def check_garbage(events: Sequence[Event], garbage: object, source: str) -> tuple[Event, ...]:
     """The garbage of a batch; TypeError or ValueError where it is none."""
-    batch = {event.id for event in events}
+    garbage = _sequence(garbage, "garbage", source)
+    batch = {event.id for event in events} if garbage else set()
     found: dict[str, Event] = {}
-    for event in _sequence(garbage, "garbage", source):
+    for event in garbage:
         _check_event(event, batch, "the garbage", source)
         if event.id in found:
             raise ValueError(f"{source} put event {event.id!r} into the garbage twice")
@@ -76,6 +79,8 @@ def check_garbage(events: Sequence[Event], garbage: object, source: str) -> tupl
 
 
 def _sequence(value: object, what: str, source: str) -> Sequence[Any]:
+    if type(value) is tuple or type(value) is list:
+        return value
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError(f"the {what} that {source} returned must be a sequence, not {type(value).__name__}")
     return value
