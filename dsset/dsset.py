@@ -144,18 +144,20 @@ class DSSet:
         named = [(self._document_name(checked[position].id), checked[position]) for position in positions]
         return told(checked, positions, await self._add_each(named, timeout))
 
-    async def add_one(self, item: Item, *, timeout: timedelta = TIMEOUT) -> bool:
+    async def add_one(
+        self, item: Item, *, parent: AsyncDocumentReference | None = None, timeout: timedelta = TIMEOUT
+    ) -> bool:
         """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
 
-        Raises:
-            TypeError, ValueError: the item breaks a rule (see `Item`); nothing was sent.
-            AddError: it could not be added, or nobody knows.
-
-        Cost: 1 RPC, 1 write. A duplicate: 2 RPCs, 1 read and no write.
+        With another `parent` it goes into the set `under` that.
         """
         check_item(item)
         check_timeout(timeout)
-        name = self._document_name(item.id)
+        client, prefix = self._client, self._prefix
+        if parent is not None:
+            check_parent(parent)
+            client, prefix = parent._client, f"{parent._document_path}/{self._name}/"
+        name = prefix + documents.document_id(item.id)
         # in few coroutines: each that lies between a caller and an answer takes part when that arrives
         if self._shared_adds is not None:
             waiting = self._shared_adds.add(name, item, timeout)
@@ -167,7 +169,7 @@ class DSSet:
         else:
             adding = Adding(name, item)
             token, backoff = self._rng.randbytes(16), Backoff(self._clock, self._rng, timeout)
-            await add_chunk(Wire.of(self._client), [adding], token, self._tombstones_delay, backoff)
+            await add_chunk(Wire.of(client), [adding], token, self._tombstones_delay, backoff)
             outcome = adding.outcome
         if isinstance(outcome, GoogleAPICallError):
             raise AddError([None], {0: outcome}) from outcome

@@ -16,7 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -83,6 +83,7 @@ class SharedAdds:
         self.clock = clock
         self._rng = rng
         self._rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, _Rounds] = WeakKeyDictionary()
+        self._latest: _Rounds | None = None  # that were asked for: looking them up takes a while
 
     async def add_each(self, named: Sequence[tuple[str, Item]], timeout: timedelta) -> list[Outcome]:
         """As `adding.add_each`: for each (document name, item) whether it was new, or why it could not be added.
@@ -104,9 +105,12 @@ class SharedAdds:
 
     def _wait(self, name: str, item: Item, timeout: timedelta, now: float, call: object = None) -> _Waiting:
         loop = asyncio.get_running_loop()
-        rounds = self._rounds.get(loop)
-        if rounds is None:
-            rounds = self._rounds[loop] = _Rounds(self)
+        rounds = self._latest
+        if rounds is None or rounds.loop() is not loop:
+            rounds = self._rounds.get(loop)
+            if rounds is None:
+                rounds = self._rounds[loop] = _Rounds(self, loop)
+            self._latest = rounds
         give_up_at = now + max(timeout.total_seconds(), _LEAST_S)
         told = loop.create_future()
         waiting = _Waiting(name, item, timeout, now, give_up_at, told, told if call is None else call)
@@ -134,8 +138,9 @@ def give_up(told: asyncio.Future[Outcome]) -> None:
 class _Rounds:
     """What waits in one event loop, and the rounds that are under way there."""
 
-    def __init__(self, adds: SharedAdds) -> None:
+    def __init__(self, adds: SharedAdds, loop: asyncio.AbstractEventLoop) -> None:
         self._adds = adds
+        self.loop = ref(loop)  # which must not be kept alive
         self._waiting: deque[_Waiting] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         # those of them that others wait for, and since when; the rest have only some items left to do, or hang
@@ -157,9 +162,10 @@ class _Rounds:
     def _begin(self) -> None:
         self._called = False
         while self._waiting and (free := _IN_FLIGHT - len(self._unanswered)) > 0:
-            # in parts where there is room for several: one is made while the server works on another
-            callers = len({one.call for one in self._waiting})
-            parts = max(1, min(free, callers // _SMALLEST_PART))
+            parts = 1
+            if free > 1:  # in parts: one is made while the server works on another
+                callers = len({one.call for one in self._waiting})
+                parts = max(1, min(free, callers // _SMALLEST_PART))
             sending = self._next(-(-len(self._waiting) // parts))
             if not sending:
                 break
@@ -212,7 +218,7 @@ class _Rounds:
         until: float | None = None  # when the time of the first is up
         while self._waiting and len(taken) < most:
             one = self._waiting.popleft()
-            if one.told.done() or _expired(one, now):  # given up
+            if one.told.done() or (one.give_up_at <= now and _expired(one, now)):  # given up
                 continue
             if until is None:
                 until = one.give_up_at

@@ -149,7 +149,7 @@ class EventBox:
             return (await self.emit_many(events, to, transaction=transaction, timeout=timeout))[0]
         check_recipient(to, self._client)
         item = new_item(value, id, process_after, self._rng)
-        return await emit_item(item, to, self._inboxes.of(to), timeout=timeout, telemetry=self._telemetry)
+        return await emit_item(item, to, self._inboxes, timeout=timeout, telemetry=self._telemetry)
 
     async def emit_many(
         self,

@@ -15,7 +15,7 @@ from dsset import AddError, DSSet
 from dsset.items import Item
 from eventbox.errors import EmitError
 from eventbox.events import NewEvent, Receipt
-from eventbox.inbox import TRACEPARENT
+from eventbox.inbox import TRACEPARENT, Inboxes
 from eventbox.recipient import Recipient
 from eventbox.telemetry import Telemetry, traceparent_of
 from eventbox.transaction import Transaction
@@ -41,7 +41,7 @@ def new_item(value: bytes, id: str | None, process_after: datetime | None, rng: 
 
 
 async def emit_item(
-    item: Item, to: Recipient, inbox: DSSet, *, timeout: timedelta, telemetry: Telemetry
+    item: Item, to: Recipient, inboxes: Inboxes, *, timeout: timedelta, telemetry: Telemetry
 ) -> Receipt:
     """Write a single item outside a transaction: `emit_items`, at less work."""
     with telemetry.emitting(to) as span:
@@ -49,7 +49,7 @@ async def emit_item(
         if traceparent is not None:
             item = replace(item, metadata={TRACEPARENT: traceparent})
         try:
-            new = await inbox.add_one(item, timeout=timeout)
+            new = await inboxes.add_one(item, to, timeout=timeout)
         except AddError as error:
             raise EmitError(str(to), [], error.errors) from error.__cause__
         telemetry.sent(to, new)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 from random import Random
 
 from dsset import DSSet
 from dsset.clock import Clock
-from dsset.items import ListedItem
+from dsset.items import Item, ListedItem
 from dsset.shared_adds import SharedAdds
 from eventbox.events import Event
 from eventbox.recipient import Recipient
@@ -33,6 +34,14 @@ class Inboxes:
 
     def of(self, recipient: Recipient) -> DSSet:
         """The recipient's."""
+        return self._first(recipient).under(recipient.ref)
+
+    def add_one(self, item: Item, to: Recipient, *, timeout: timedelta) -> Awaitable[bool]:
+        """As `DSSet.add_one` of the recipient's."""
+        return self._first(to).add_one(item, parent=to.ref, timeout=timeout)
+
+    def _first(self, recipient: Recipient) -> DSSet:
+        """The first one's that was asked for: all are alike but for where they lie."""
         if self._any is None:
             self._any = DSSet(
                 recipient.ref,
@@ -42,8 +51,7 @@ class Inboxes:
                 rng=self._rng,
                 shared_adds=self._shared_adds,
             )
-        # all are alike but for where they lie, and an emit is about a single event
-        return self._any.under(recipient.ref)
+        return self._any
 
 
 def to_event(item: ListedItem) -> Event:
