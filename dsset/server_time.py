@@ -44,16 +44,13 @@ class ServerTime:
         """A time that the server has reached by now; None where it has not been heard of yet. It never falls."""
         if self._ahead_us is None:
             return None
-        return _EPOCH + timedelta(microseconds=self._ahead_us + self._monotonic_us())
+        return _EPOCH + timedelta(microseconds=self._ahead_us + int(self._clock.monotonic() * _US))
 
     def hear(self, server_us: int) -> None:
         """Take in a time, in microseconds since the epoch, at which the server has answered just now."""
-        ahead_us = server_us - self._monotonic_us()
+        ahead_us = server_us - int(self._clock.monotonic() * _US)
         if self._ahead_us is None or ahead_us > self._ahead_us:
             self._ahead_us = ahead_us
-
-    def _monotonic_us(self) -> int:
-        return int(self._clock.monotonic() * _US)
 
 
 class Hearing:
@@ -72,13 +69,14 @@ class Hearing:
 
     def hear(self, timestamp: Any) -> None:
         """Take in a Timestamp that has just arrived; an unset one tells nothing."""
-        self.hear_latest((timestamp,))
+        self._tell(timestamp.seconds * _US + timestamp.nanos // 1_000)
 
     def hear_latest(self, timestamps: Iterable[Any]) -> None:
         """Take in the latest of several that have arrived together."""
-        if not self.listeners:
-            return
-        server_us = max([one.seconds * _US + one.nanos // 1_000 for one in timestamps], default=0)
+        if self.listeners:
+            self._tell(max([one.seconds * _US + one.nanos // 1_000 for one in timestamps], default=0))
+
+    def _tell(self, server_us: int) -> None:
         if server_us:
             for _, listener in self.listeners:
                 listener.hear(server_us)

@@ -95,8 +95,11 @@ class Wire:
         """
         request = write_request(self.database, writes)
         response = await self._call(self._batch_write, request, timeout)
-        # each write has a commit of its own
-        self._hearing.hear_latest([result.update_time for result in response.write_results])
+        results = response.write_results
+        if len(results) == 1:
+            self._hearing.hear(results[0].update_time)
+        else:  # each write has a commit of its own
+            self._hearing.hear_latest([result.update_time for result in results])
         return response
 
     async def begin(self, options: Any, *, timeout: float = UNARY_TIMEOUT) -> bytes:
