@@ -149,7 +149,7 @@ class DSSet:
     ) -> bool:
         """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
 
-        With another `parent` it goes into the set `under` that.
+        With another `parent` it goes into the set `under` that. Raises and costs what `add` does.
         """
         check_item(item)
         check_timeout(timeout)

@@ -76,6 +76,7 @@ class Batch(Generic[S]):
         self._telemetry = telemetry
         self._source = f"{type(processor).__name__}.prepare_mutation"
         self._listed = 0
+        self._consumed: list[str] = []  # the IDs of the events that the commit takes out
         self._goes_on = False
         self._kept: Kept[S] | None = None
         self._ahead: ListingAhead | None = None  # for the next batch
@@ -205,14 +206,11 @@ class Batch(Generic[S]):
         kept = None
         if self._kept is not None:
             kept, self._ahead = self._kept.with_listing(self._ahead), None
-        removed = todo.removed
-        if len(committed) < len(todo.transitions):
-            removed = garbage.union(event.id for transition in committed for event in transition.events)
-        self._telemetry.removed(self._recipient, len(removed) - len(garbage))
+        self._telemetry.removed(self._recipient, len(self._consumed))
         return BatchResult(
             events,
             listing.complete,
-            removed,
+            garbage.union(self._consumed),
             tuple(one.post_process for one in committed if one.post_process is not None),
             skipped=len(committed) < len(todo.transitions),
             transitions=len(committed),
@@ -322,9 +320,7 @@ class Batch(Generic[S]):
             return kept
 
         async def resolve() -> Outcome:
-            return await self._was_committed(
-                transaction.token, listing, kept, eversion + 1 if saves else None
-            )
+            return await self._was_committed(transaction.token, listing, eversion + 1 if saves else None)
 
         try:
             response = await commit(transaction, resolve=resolve)
@@ -367,8 +363,9 @@ class Batch(Generic[S]):
                     self._suspect(error, listing, left)
                     raise
             if transition.events:
-                ids = (event.id for event in transition.events)
+                ids = [event.id for event in transition.events]
                 transaction._consume(self._inbox.removals(listing, ids, token=transaction.token))
+                self._consumed += ids
         return transitions
 
     async def _read_absences(self, transaction: Transaction) -> None:
@@ -380,13 +377,10 @@ class Batch(Generic[S]):
                 raise ContentionError(f"{self._recipient} did not exist when the batch began, and exists now")
             transaction._staging.drop(name)
 
-    async def _was_committed(
-        self, token: bytes, listing: Listing, kept: Sequence[Transition[S]], saved: int | None
-    ) -> Outcome:
+    async def _was_committed(self, token: bytes, listing: Listing, saved: int | None) -> Outcome:
         """What became of the commit of the batch of this token, by what it would have left behind."""
         # the tombstones first: a successor may have written its own token into the state
-        ids = [event.id for transition in kept for event in transition.events]
-        told = await ask_tombstones(self._inbox, listing, ids, token)
+        told = await ask_tombstones(self._inbox, listing, self._consumed, token)
         if told is not None:
             return told
         return Outcome.UNKNOWN if saved is None else await self._offered.was_saved(token, saved)

@@ -14,11 +14,10 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[S]):
-    """The transitions that change something, the garbage to delete before them, and the IDs of all their events."""
+    """The transitions that change something, and the garbage to delete before them."""
 
     transitions: tuple[Transition[S], ...]
     garbage: tuple[Event, ...]
-    removed: frozenset[str]
 
 
 def plan(
@@ -62,7 +61,7 @@ def plan(
         if changes or not stays:
             kept.append(transition)
         before = after
-    return Plan(tuple(kept), garbage, frozenset(used))
+    return Plan(tuple(kept), garbage)
 
 
 def check_garbage(events: Sequence[Event], garbage: object, source: str) -> tuple[Event, ...]:

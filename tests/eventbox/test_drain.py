@@ -54,6 +54,23 @@ async def test_an_empty_inbox_is_prepared_once(box: EventBox, to: Recipient) -> 
     assert processor.batches == [()]
 
 
+async def test_what_counts_is_what_was_consumed_not_what_the_mutation_had_named(
+    box: EventBox, to: Recipient
+) -> None:
+    def decide(events: Sequence[Event], state: Any) -> Mutation[Any]:
+        chosen = list(events)
+
+        async def think_better_of_it(_: Transaction) -> None:
+            chosen.clear()
+
+        return Mutation([Transition({"n": 1}, events=chosen, side_effect=think_better_of_it)])
+
+    await fill(box, to, 3)
+    report = await box.drain(to, Deciding(to, decide), max_batches=9)
+    assert report == DrainReport(1, 0, contended=False, drained=False)
+    assert len(await box.list_events(to)) == 3
+
+
 async def test_max_batches_bounds_it(box: EventBox, to: Recipient) -> None:
     await fill(box, to, 25)
     report = await box.drain(to, Recording(to), max_events=10, max_batches=2)
