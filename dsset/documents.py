@@ -213,7 +213,7 @@ def decode(document: Any) -> ListedItem:
         {key: one.string_value for key, one in fields["metadata"].map_value.fields.items()}
         if "metadata" in fields
         else {},
-        _EPOCH + timedelta(0, created_at.seconds, created_at.nanos // 1_000),
+        moment(created_at),
         # encoded: a part of a message would keep all of it in memory, the value once more with it
         document.update_time.SerializeToString(),
         fields["token"].bytes_value,

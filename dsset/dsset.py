@@ -149,7 +149,9 @@ class DSSet:
     ) -> bool:
         """Add an item outside a transaction; whether it was new: `add`, at less work for a single one.
 
-        With another `parent` it goes into the set `under` that. Raises and costs what `add` does.
+        With another `parent` it goes into the set `under` that. Raises what `add` does.
+
+        Cost: 1 RPC, 1 write. A duplicate: 2 RPCs, 1 read and no write.
         """
         check_item(item)
         check_timeout(timeout)
@@ -295,9 +297,8 @@ class DSSet:
     def removals(self, listing: Listing, ids: Iterable[str], *, token: bytes = b"") -> Sequence[EncodedWrite]:
         """The writes that `pop` queues, for a commit that is put together by hand; what it says holds for them."""
         chosen: dict[str, ListedItem] = {}
-        listed = listing.by_id
         for item_id in check_ids(ids):
-            item = listed.get(item_id)
+            item = listing.by_id.get(item_id)
             if item is None:
                 raise ValueError(f"cannot pop {item_id!r}: it is not in the listing")
             if item_id in chosen:

@@ -48,7 +48,7 @@ def plan(
         place = f"transition {position}"
         _check_transition(transition, place, source)
         for event in transition.events:
-            if type(event) is not Event or event.id not in batch:
+            if type(event) is not Event or event.id not in batch:  # a call is much, for each of a thousand
                 _check_event(event, batch, place, source)
             if event.id in used:
                 raise ValueError(

@@ -44,10 +44,6 @@ def messages(staging: Staging) -> list[Any]:
     ]
 
 
-def written(write: Any) -> str:
-    return target(write)
-
-
 def test_what_another_set_removes_is_the_users_own() -> None:
     staging = Staging()
     staging.add(popped(OTHER).message())
@@ -60,7 +56,7 @@ def test_pops_come_first_so_that_an_emit_of_the_same_id_meets_the_tombstone() ->
     staging = Staging()
     staging.add(update(OTHER))
     staging.consume([popped(NAME)])
-    assert [written(write) for write in staging.writes()] == [NAME, OTHER]
+    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
 
 
 def test_a_verified_document_that_nobody_writes_costs_a_write_that_changes_nothing() -> None:

@@ -1,0 +1,45 @@
+"""Events and listed items: values like any other, though they set their slots by hand."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dsset.items import ListedItem
+from eventbox import Event
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+EVENT = Event("a", b"1", AT, LATER, "00-trace")
+ITEM = ListedItem("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token", listed_as="documents/x")
+
+
+@pytest.mark.parametrize("value", [EVENT, ITEM], ids=["event", "item"])
+def test_each_field_holds_what_was_given_for_it_and_stays(value: Event | ListedItem) -> None:
+    given = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+    assert len(set(map(repr, given.values()))) == len(given)  # so that none can stand for another
+    assert type(value)(**given) == value == replace(value)
+    assert replace(value, id="b").id == "b"
+    with pytest.raises(FrozenInstanceError):
+        value.id = "b"  # type: ignore[misc]
+    for same in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+        assert [getattr(same, one.name) for one in fields(value)] == [
+            getattr(value, one.name) for one in fields(value)
+        ]
+
+
+def test_what_may_be_left_out_has_its_default() -> None:
+    assert Event("a", b"1", AT) == Event(id="a", value=b"1", emitted_at=AT, process_after=None)
+    assert Event("a", b"1", AT).traceparent is None
+    bare = ListedItem("a", b"1")
+    assert (bare.process_after, bare.metadata, bare._version, bare._token) == (None, {}, b"", b"")
+    assert bare.metadata is not ListedItem("a", b"1").metadata
+
+
+def test_an_item_made_of_another_does_not_take_over_its_document() -> None:
+    assert ITEM._name == "documents/x"
+    assert replace(ITEM, id="b")._name == ""
