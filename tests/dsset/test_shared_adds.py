@@ -319,6 +319,32 @@ def test_an_event_loop_that_ended_in_the_middle_leaves_nothing_stuck(
     assert asyncio.run(add()) == [True]
 
 
+def test_an_event_loop_that_stands_still_holds_up_no_other(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
+) -> None:
+    async def add(name: str) -> list[bool]:
+        return await a_set(local_client, clock, shared).add([Item(name, b"x")])
+
+    async def under_way(name: str) -> asyncio.Task[list[bool]]:
+        task = asyncio.get_running_loop().create_task(add(name))
+        await sent(emulator, "BatchWrite")
+        return task
+
+    emulator.faults.add(Fault(rpc="BatchWrite", latency=timedelta(seconds=1), times=2))
+    still = asyncio.new_event_loop()
+    kept = [still.run_until_complete(under_way(name)) for name in "ab"]
+    emulator.faults.clear()
+    try:
+        assert asyncio.run(asyncio.wait_for(add("c"), timeout=9)) == [True]
+        assert not any(task.done() for task in kept)
+    finally:
+        left = asyncio.all_tasks(still)
+        for task in left:
+            task.cancel()
+        still.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        still.close()
+
+
 async def test_more_than_an_rpc_takes_goes_in_several(
     local_client: AsyncClient, emulator: Emulator, clock: ManualClock, shared: SharedAdds
 ) -> None:
