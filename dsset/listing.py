@@ -45,7 +45,7 @@ async def listed(
                 # by the server's time it may not be due yet, where our clock is ahead
                 if item.process_after is None or item.process_after <= documents.moment(response.read_time):
                     items.append(item)
-            if cut:
+            if cut or seen == limit:
                 break
     finally:
         await blocks.aclose()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -46,6 +47,7 @@ class Wire:
         self._hearing = Hearing.of(client)
         info = getattr(client, "_client_info", None)
         header = routing_header.to_grpc_metadata((("database", self.database),))
+        self._left: set[asyncio.Task[None]] = set()
         self._metadata: tuple[tuple[str, str], ...] = (
             *client._rpc_metadata,
             header,
@@ -166,13 +168,15 @@ class Wire:
         """The RunQueryResponses, encoded, as they arrive but up to 64, or 256 KiB, at a time.
 
         For many of them: what is done with each takes half the CPU when it is done with one after the other, and not
-        in between the work that the arrival of each makes. Closing the iterator early cancels the RPC.
+        in between the work that the arrival of each makes. Closing the iterator early cancels the RPC, but where as
+        many have arrived as the query may find: then nothing but the stream's end is left, and nobody waits for that.
         """
         request = protos.RunQueryRequest(parent=parent, structured_query=query)
+        limit = query.limit.value
         call = self._run_query_encoded(request, metadata=self._metadata, timeout=timeout)
         heard = False
         block: list[bytes] = []
-        size = 0
+        size = arrived = 0
         try:
             async for data in call:
                 if not heard:
@@ -181,7 +185,8 @@ class Wire:
                     self._hearing.hear(response.read_time)
                 block.append(data)
                 size += len(data)
-                if len(block) == _BLOCK or size >= _BLOCK_BYTES:
+                arrived += 1
+                if len(block) == _BLOCK or size >= _BLOCK_BYTES or arrived == limit:
                     yield block
                     block, size = [], 0
             if block:
@@ -189,7 +194,10 @@ class Wire:
         except grpc.RpcError as error:
             raise exceptions.from_grpc_error(error) from error
         finally:
-            call.cancel()  # changes nothing once the stream has ended
+            if 0 < limit <= arrived and not call.done():
+                self._leave(call)
+            else:
+                call.cancel()  # changes nothing once the stream has ended
 
     async def listen(self, target: Any) -> AsyncGenerator[Any, None]:
         """The ListenResponses about one Target, until the server ends the stream; closing the iterator cancels it."""
@@ -206,6 +214,12 @@ class Wire:
             ) from None
         finally:
             call.cancel()  # changes nothing once the stream has ended
+
+    def _leave(self, call: Any) -> None:
+        """Let a stream end by itself: to cancel it would count as a failure where the server's are counted."""
+        task = asyncio.create_task(_read_to_the_end(call))
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     async def _call(self, stub: Any, request: bytes, timeout: float) -> Any:
         try:
@@ -226,6 +240,12 @@ class Wire:
             raise exceptions.from_grpc_error(error) from error
         finally:
             call.cancel()  # changes nothing once the stream has ended
+
+
+async def _read_to_the_end(call: Any) -> None:
+    with suppress(grpc.RpcError):  # all that was asked for is here
+        async for _ in call:
+            pass
 
 
 def unary_stub(channel: Any, rpc: str, response: Any) -> Any:

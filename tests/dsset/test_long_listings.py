@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.services.firestore.transports import grpc_asyncio
 
 from dsset import DSSet, Item
 from emulator.firestore import Emulator, Fault
@@ -52,3 +60,58 @@ async def test_one_that_breaks_off_is_listed_anew_as_a_whole(
     listing = await while_advancing(clock, dsset.list(1_000))
     assert (len(listing.items), listing.complete) == (ITEMS, True)
     assert emulator.counts.rpcs["RunQuery"] == 2
+
+
+@pytest.mark.parametrize(("arrive", "queries"), [(0, 2), (64, 2), (ITEMS - 1, 2), (ITEMS, 1)])
+async def test_only_a_stream_that_breaks_off_before_all_that_was_asked_for_is_here_is_asked_for_anew(
+    local_client: AsyncClient, emulator: Emulator, clock: ManualClock, arrive: int, queries: int
+) -> None:
+    dsset = DSSet(local_client.document("queues/1"), clock=clock)
+    await dsset.add(Item(f"{n}", b"x") for n in range(ITEMS))
+    emulator.faults.add(
+        Fault(rpc="RunQuery", error="UNAVAILABLE", when="cut", after_messages=arrive, times=1)
+    )
+    listing = await while_advancing(clock, dsset.list(ITEMS))
+    assert (len({item.id for item in listing.items}), listing.complete) == (ITEMS, False)
+    assert emulator.counts.rpcs["RunQuery"] == queries
+
+
+class Ends(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc] # Any in its stubs
+    """How streams ended, in order."""
+
+    def __init__(self) -> None:
+        self.codes: asyncio.Queue[grpc.StatusCode] = asyncio.Queue()
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        call = await continuation(client_call_details, request)
+        code = asyncio.ensure_future(call.code())
+        code.add_done_callback(lambda done: self.codes.put_nowait(done.result()))
+        return call
+
+
+@pytest.mark.parametrize(
+    ("max_items", "max_bytes", "end"),
+    [
+        (ITEMS, 10_000, grpc.StatusCode.OK),
+        (ITEMS + 1, 10_000, grpc.StatusCode.OK),
+        (ITEMS, 10, grpc.StatusCode.CANCELLED),
+    ],
+)
+async def test_a_stream_is_cancelled_only_where_more_would_come(
+    max_items: int, max_bytes: int, end: grpc.StatusCode
+) -> None:
+    ends = Ends()
+    async with (
+        Emulator().serving("127.0.0.1:0") as address,
+        grpc.aio.insecure_channel(address, interceptors=[ends]) as channel,
+    ):
+        client = AsyncClient(project="demo", credentials=AnonymousCredentials())
+        client._firestore_api_internal = FirestoreAsyncClient(
+            transport=grpc_asyncio.FirestoreGrpcAsyncIOTransport(channel=channel)
+        )
+        dsset = DSSet(client.document("queues/1"))
+        await dsset.add(Item(f"{n}", bytes(10)) for n in range(ITEMS))
+        await dsset.list(max_items, max_bytes=max_bytes)
+        assert await ends.codes.get() is end
