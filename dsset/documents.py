@@ -37,7 +37,7 @@ from dsset.encoded_writes import (
     update_prefix,
     version_prefix,
 )
-from dsset.items import Item, ListedItem
+from dsset.items import Item, ListedItem, make_listed_item
 
 GONE = 1 << 62
 """`due` of a tombstone: later than any datetime, and a `maximum` transform can never lower it."""
@@ -206,7 +206,7 @@ def decode(document: Any) -> ListedItem:
     fields = document.fields  # to read an absent key makes one with the default, which nobody sees
     due_at = fields["due"].integer_value
     created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
-    return ListedItem(
+    return make_listed_item(
         fields["id"].string_value,
         fields["value"].bytes_value,
         None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
@@ -217,7 +217,7 @@ def decode(document: Any) -> ListedItem:
         # encoded: a part of a message would keep all of it in memory, the value once more with it
         document.update_time.SerializeToString(),
         fields["token"].bytes_value,
-        listed_as=document.name,
+        document.name,
     )
 
 

@@ -1,4 +1,4 @@
-"""Events and listed items: values like any other, though they set their slots by hand."""
+"""Events and listed items: values like any other, also where they are made in the quick way."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dsset.items import ListedItem
+from dsset.items import ListedItem, make_listed_item
 from eventbox import Event
+from eventbox.events import make_event
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
-EVENT = Event("a", b"1", AT, LATER, "00-trace")
-ITEM = ListedItem("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token", listed_as="documents/x")
+EVENT = make_event("a", b"1", AT, LATER, "00-trace")
+ITEM = make_listed_item("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token", "documents/x")
 
 
 @pytest.mark.parametrize("value", [EVENT, ITEM], ids=["event", "item"])
@@ -26,10 +27,20 @@ def test_each_field_holds_what_was_given_for_it_and_stays(value: Event | ListedI
     assert replace(value, id="b").id == "b"
     with pytest.raises(FrozenInstanceError):
         value.id = "b"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del value.value
     for same in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
         assert [getattr(same, one.name) for one in fields(value)] == [
             getattr(value, one.name) for one in fields(value)
         ]
+
+
+def test_what_was_made_in_the_quick_way_is_of_the_class_itself() -> None:
+    slow = Event("a", b"1", AT, LATER, "00-trace")
+    assert (type(EVENT), EVENT, EVENT.traceparent) == (Event, slow, slow.traceparent)
+    listed = ListedItem("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token")
+    assert (type(ITEM), ITEM) == (ListedItem, listed)
+    assert (ITEM._version, ITEM._token, ITEM._name) == (b"version", b"token", "documents/x")
 
 
 def test_what_may_be_left_out_has_its_default() -> None:
