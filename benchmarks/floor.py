@@ -48,10 +48,7 @@ class Floor:
         listed = [one for one in await self._read(query.SerializeToString()) if one.document.name]
         read_time = documents.moment(listed[-1].read_time)
         common = documents.tombstone_entries(_TOKEN, read_time)
-        writes = [
-            documents.pop(one.document.name, documents.decode(one.document), common).message()
-            for one in listed
-        ]
+        writes = [_pop(one.document, common) for one in listed]
         save = _save(name, state, protos.Precondition(update_time=state.update_time))
         commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
         return PreparedBatch(self, get, query.SerializeToString(), commit.SerializeToString(), len(writes))
@@ -71,8 +68,8 @@ class Floor:
             query = documents.query_due(inbox, _READY_NOW, events, after)
             queries.append(protos.RunQueryRequest(parent=name, structured_query=query).SerializeToString())
             batch = [one.document for one in listed[begin : begin + events]]
-            after = documents.cursor(batch[-1])
-            writes = [documents.pop(one.name, documents.decode(one), common).message() for one in batch]
+            after = documents.cursor(documents.as_listed(batch[-1]))
+            writes = [_pop(one, common) for one in batch]
             # each batch's save bears the version of the one before, which cannot be known yet
             save = _save(name, state, protos.Precondition(exists=True))
             commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
@@ -141,6 +138,11 @@ class PreparedDrain:
             else:
                 await sent
         return self._events
+
+
+def _pop(document: Any, common: bytes) -> Any:
+    item = documents.decode(documents.as_listed(document))
+    return documents.pop(item._name, item, common).message()
 
 
 def _save(name: str, state: Any, precondition: Any) -> Any:

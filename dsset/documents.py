@@ -24,9 +24,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from dsset import protos
+from dsset import listed_protos, protos
 from dsset.encoded_writes import (
     ABSENT,
+    BYTES,
+    TEXT,
     EncodedWrite,
     bytes_entry,
     bytes_prefix,
@@ -35,6 +37,7 @@ from dsset.encoded_writes import (
     text_prefix,
     time_entry,
     update_prefix,
+    value_prefix,
     version_prefix,
 )
 from dsset.items import Item, ListedItem, make_listed_item
@@ -57,6 +60,7 @@ _ADDED_IN_TRANSACTION = ("id", "value", "metadata")
 _REMOVED = ("id", "due", "value", "metadata", "expire_at")
 
 Value = protos.Value
+_READY_VALUE = Value(integer_value=READY).SerializeToString()
 _GONE_VALUE = Value(integer_value=GONE)
 _GONE_ENTRY = number_entry(b"due", GONE)
 _READY_ENTRY = number_entry(b"due", READY)
@@ -95,7 +99,7 @@ def create(name: str, item: Item, token: bytes) -> EncodedWrite:
         len(document), len(item_id), len(value), len(rest)
     )
     parts = (before_name, document, before_id, item_id, before_value, value, rest, ABSENT)
-    return EncodedWrite(name, None, size, parts)
+    return EncodedWrite(document, None, size, parts)
 
 
 @lru_cache(maxsize=1_024)
@@ -152,26 +156,26 @@ def tombstone_entries(token: bytes, expire_at: datetime) -> bytes:
     return entries + bytes_entry(b"popped_by", token) if token else entries
 
 
-def listed_name(prefix: str, item: ListedItem) -> str:
+def listed_name(prefix: bytes, item: ListedItem) -> bytes:
     """The name of the item's document in the set whose names begin so: as it was listed, where that was from there."""
     name = item._name
     if len(name) == len(prefix) + _ID_LENGTH and name.startswith(prefix):
         return name
-    return prefix + document_id(item.id)
+    return prefix + document_id(item.id).encode()
 
 
-def pop(name: str, item: ListedItem, common: bytes) -> EncodedWrite:
+def pop(name: bytes, item: ListedItem, common: bytes) -> EncodedWrite:
     """The write that leaves a tombstone, and fails where the item is no longer as it was listed.
 
     It replaces the document: everything that a tombstone keeps is known from the listing. `common` is what
     `tombstone_entries` says.
     """
-    document, item_id, token, version = name.encode(), item.id.encode(), item._token, item._version
+    item_id, token, version = item.id.encode(), item._token, item._version
     # there is one for each event of a batch, and all but the parts themselves goes by how long they are
     size, before_name, before_id, before_token, before_version = _around_tombstone(
-        len(document), len(common), len(item_id), len(token), len(version)
+        len(name), len(common), len(item_id), len(token), len(version)
     )
-    parts = (before_name, document, common, before_id, item_id, before_token, token, before_version, version)
+    parts = (before_name, name, common, before_id, item_id, before_token, token, before_version, version)
     return EncodedWrite(name, version, size, parts)
 
 
@@ -181,7 +185,7 @@ def _around_tombstone(
 ) -> tuple[int, bytes, bytes, bytes, bytes]:
     """How long the write is that leaves a tombstone, and what comes before its parts, by how long they are."""
     before_id = text_prefix(b"id", item_id)
-    before_token = bytes_prefix(b"token", token) if token else b""
+    before_token = value_prefix(b"token", token) if token else b""
     entries = common + len(before_id) + item_id + len(before_token) + token
     before_name, before_version = update_prefix(name, entries), version_prefix(version)
     size = len(before_name) + name + entries + len(before_version) + version
@@ -201,29 +205,52 @@ def remove(name: str, item_id: str, expire_at: datetime) -> Any:
     )
 
 
+def as_listed(document: Any) -> Any:
+    """A Document as `decode` and `cursor` take it; the answers to a listing are read as such at once."""
+    return listed_protos.Document.FromString(document.SerializeToString())
+
+
 def decode(document: Any) -> ListedItem:
     """The item in a document of the set that is no tombstone."""
-    fields = document.fields  # to read an absent key makes one with the default, which nobody sees
-    due_at = fields["due"].integer_value
-    created_at = fields["created_at"].timestamp_value if "created_at" in fields else document.create_time
+    fields = document.fields  # to read an absent key makes one that is empty, which nobody sees
+    due = fields["due"]
     return make_listed_item(
-        fields["id"].string_value,
-        fields["value"].bytes_value,
-        None if due_at == READY else _EPOCH + timedelta(microseconds=due_at),
-        {key: one.string_value for key, one in fields["metadata"].map_value.fields.items()}
-        if "metadata" in fields
-        else {},
-        moment(created_at),
-        # encoded: a part of a message would keep all of it in memory, the value once more with it
-        document.update_time.SerializeToString(),
-        fields["token"].bytes_value,
+        str(_content(fields["id"], TEXT), "utf-8"),
+        _content(fields["value"], BYTES),
+        None if due == _READY_VALUE else _process_after(due),
+        _strings(fields["metadata"]) if "metadata" in fields else {},
+        moment(
+            Value.FromString(fields["created_at"]).timestamp_value
+            if "created_at" in fields
+            else document.create_time
+        ),
+        document.update_time,
+        fields["token"],
         document.name,
     )
 
 
+def _content(value: bytes, tag: bytes) -> bytes:
+    """The text or bytes in an encoded Value; empty, as protobuf would say, where there is none of that kind."""
+    if not value.startswith(tag):
+        return b""
+    size = len(value)  # 1, 2 or 3 bytes of it say how long the content is, behind the 2 of the tag
+    return value[3:] if size < 3 + 0x80 else value[4:] if size < 4 + 0x4000 else value[5:]
+
+
+def _process_after(value: bytes) -> datetime | None:
+    due_at = Value.FromString(value).integer_value
+    return None if due_at == READY else _EPOCH + timedelta(microseconds=due_at)
+
+
+def _strings(value: bytes) -> dict[str, str]:
+    fields = Value.FromString(value).map_value.fields
+    return {key: one.string_value for key, one in fields.items()}
+
+
 def cursor(document: Any) -> tuple[int, str]:
     """The place of an item's document in the order of a listing."""
-    return document.fields["due"].integer_value, document.name
+    return Value.FromString(document.fields["due"]).integer_value, document.name.decode()
 
 
 def query_due(collection_id: str, due_by: int, limit: int, after: tuple[int, str] | None = None) -> Any:
@@ -270,7 +297,8 @@ def restore(name: str, item: ListedItem, version: Any | None) -> Any:
 
 def fields_of(item: ListedItem) -> dict[str, Any]:
     """All that has to be kept of an item that was listed, so that `decode` gives it again from another document."""
-    return {**_fields(item, item._token), "created_at": timestamp(item.created_at)}
+    fields = _fields(item, b"") | {"created_at": timestamp(item.created_at)}
+    return fields | {"token": Value.FromString(item._token)} if item._token else fields
 
 
 def chunks(writes: Collection[Any], *, max_writes: int, max_bytes: int) -> list[list[Any]]:

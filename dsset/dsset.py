@@ -248,14 +248,13 @@ class DSSet:
         found: builtins.list[ListedItem] = []
         after: tuple[int, str] | None = None
         while True:
-            responses = await retry_transient(
+            page = await retry_transient(
                 partial(self._list_page, after), Backoff(self._clock, self._rng, TIMEOUT)
             )
-            page = [response.document for response in responses if response.HasField("document")]
-            found.extend(documents.decode(document) for document in page)
-            if len(page) < _PAGE:
-                return Listing(tuple(found), documents.moment(responses[-1].read_time))
-            after = documents.cursor(page[-1])
+            found.extend(page.items)
+            if page.complete:
+                return Listing(tuple(found), page.read_time)
+            after = page.cursor
 
     async def delete(
         self, ids: Iterable[str], *, not_before: datetime | None = None, timeout: timedelta = TIMEOUT
@@ -312,7 +311,7 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        prefix = self._prefix
+        prefix = self._prefix.encode()
         return [documents.pop(documents.listed_name(prefix, item), item, common) for item in chosen.values()]
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
@@ -371,12 +370,10 @@ class DSSet:
             blocks, limit=limit, max_items=max_items, max_bytes=max_bytes, without=without, after=after
         )
 
-    async def _list_page(
-        self, after: tuple[int, str] | None, timeout: float
-    ) -> builtins.list[protos.RunQueryResponse]:
+    async def _list_page(self, after: tuple[int, str] | None, timeout: float) -> Listing:
         query = documents.query_due(self._name, documents.GONE - 1, _PAGE, after)
-        responses = Wire.of(self._client).run_query(self._parent, query, timeout=timeout)
-        return [response async for response in responses]
+        blocks = Wire.of(self._client).run_query_in_blocks(self._parent, query, timeout=timeout)
+        return await listed(blocks, limit=_PAGE, after=after, due_only=False)
 
     async def _add_each(
         self, named: Sequence[tuple[str, Item]], timeout: timedelta

@@ -49,9 +49,11 @@ class ListedItem(Item):
 
     created_at: datetime = _EPOCH
     _version: bytes = field(default=b"", repr=False, compare=False)  # the document's update_time, encoded
-    _token: bytes = field(default=b"", repr=False, compare=False)  # of the add that took effect
-    # of the document: not for whoever makes an item of another, whose ID may differ
-    _name: str = field(default="", init=False, repr=False, compare=False)
+    _token: bytes = field(
+        default=b"", repr=False, compare=False
+    )  # of the add that took effect: the Value, encoded
+    # of the document, encoded: not for whoever makes an item of another, whose ID may differ
+    _name: bytes = field(default=b"", init=False, repr=False, compare=False)
 
 
 class _ListedItemInTheMaking(Item):
@@ -75,7 +77,7 @@ class _ListedItemInTheMaking(Item):
         created_at: datetime,
         version: bytes,
         token: bytes,
-        name: str,
+        name: bytes,
     ) -> None:
         self.id = id
         self.value = value
@@ -89,7 +91,7 @@ class _ListedItemInTheMaking(Item):
 
 
 make_listed_item: Callable[
-    [str, bytes, datetime | None, Mapping[str, str], datetime, bytes, bytes, str], ListedItem
+    [str, bytes, datetime | None, Mapping[str, str], datetime, bytes, bytes, bytes], ListedItem
 ] = _ListedItemInTheMaking  # type: ignore[assignment] # what it ends as
 """A `ListedItem` of its fields, in order: with the name of the document that it was listed from."""
 

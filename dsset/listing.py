@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable
 
-from dsset import documents, protos
-from dsset.items import ListedItem, Listing
+from dsset import documents
+from dsset.items import MAX_INT32, ListedItem, Listing
+from dsset.listed_protos import RunQueryResponse
 
 
 async def listed(
     blocks: AsyncGenerator[Iterable[bytes], None],
     *,
     limit: int,
-    max_items: int,
-    max_bytes: int,
-    without: Collection[str],
+    max_items: int = MAX_INT32,
+    max_bytes: int = MAX_INT32,
+    without: Collection[str] = (),
     after: tuple[int, str] | None,
+    due_only: bool = True,
 ) -> Listing:
     """The items of a query that asked for `limit` documents behind `after`, within the bounds of `DSSet.list`.
 
-    `blocks` are the query's encoded responses; they are closed.
+    `blocks` are the query's encoded responses; they are closed. With `due_only`, what is not due yet by the server's
+    time is left out, where our clock is ahead.
     """
     items: list[ListedItem] = []
     size = seen = 0
@@ -27,7 +30,7 @@ async def listed(
     last = passed = None
     try:
         async for block in blocks:
-            for response in map(protos.RunQueryResponse.FromString, block):
+            for response in map(RunQueryResponse.FromString, block):
                 last = response
                 if not response.HasField("document"):
                     continue
@@ -42,8 +45,11 @@ async def listed(
                     cut = True
                     break
                 passed = document
-                # by the server's time it may not be due yet, where our clock is ahead
-                if item.process_after is None or item.process_after <= documents.moment(response.read_time):
+                if (
+                    item.process_after is None
+                    or not due_only
+                    or item.process_after <= documents.moment(response.read_time)
+                ):
                     items.append(item)
             if cut or seen == limit:
                 break

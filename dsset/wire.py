@@ -20,7 +20,7 @@ from google.api_core.gapic_v1 import routing_header
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.protobuf import empty_pb2
 
-from dsset import protos
+from dsset import listed_protos, protos
 from dsset.encoded_writes import write_request
 from dsset.server_time import Hearing
 
@@ -180,7 +180,7 @@ class Wire:
         try:
             async for data in call:
                 if not heard:
-                    response = protos.RunQueryResponse.FromString(data)
+                    response = listed_protos.RunQueryResponse.FromString(data)
                     heard = response.HasField("read_time")
                     self._hearing.hear(response.read_time)
                 block.append(data)

@@ -163,7 +163,7 @@ class Quarantine:
                 state = states[event_id]
                 if state is not None and not state.gone:
                     continue  # the ID was used again, and that event is outstanding: this one has to wait for it
-                item = documents.decode(document)
+                item = documents.decode(documents.as_listed(document))
                 writes += [
                     self._inbox.restoring(item, state),
                     _delete_write(document.name, protos.Precondition(update_time=document.update_time)),

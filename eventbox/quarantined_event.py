@@ -56,7 +56,7 @@ def decode(document: Any) -> QuarantinedEvent:
     """The event in a document of the quarantine."""
     fields = document.fields
     return QuarantinedEvent(
-        event=to_event(documents.decode(document)),
+        event=to_event(documents.decode(documents.as_listed(document))),
         error=fields["error"].string_value,
         traceback=fields["traceback"].string_value,
         attempts=fields["attempts"].integer_value,

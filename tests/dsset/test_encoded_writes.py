@@ -31,7 +31,7 @@ def tombstone(name: str, item: ListedItem, token: bytes, expire_at: datetime) ->
         "expire_at": protos.Value(timestamp_value=protos.Timestamp(seconds=seconds, nanos=micros * 1_000)),
     }
     if item._token:
-        fields["token"] = protos.Value(bytes_value=item._token)
+        fields["token"] = protos.Value.FromString(item._token)
     if token:
         fields["popped_by"] = protos.Value(bytes_value=token)
     return protos.Write(
@@ -51,8 +51,9 @@ def tombstone(name: str, item: ListedItem, token: bytes, expire_at: datetime) ->
 def test_a_pop_is_what_protobuf_would_encode(
     name: str, item_id: str, own: bytes, token: bytes, expire_at: datetime, version: Any
 ) -> None:
-    item = ListedItem(item_id, b"value", _version=version.SerializeToString(), _token=own)
-    write = documents.pop(name, item, documents.tombstone_entries(token, expire_at))
+    own_value = protos.Value(bytes_value=own).SerializeToString() if own else b""
+    item = ListedItem(item_id, b"value", _version=version.SerializeToString(), _token=own_value)
+    write = documents.pop(name.encode(), item, documents.tombstone_entries(token, expire_at))
     expected = tombstone(name, item, token, expire_at)
     assert write.message() == expected
     assert write.name == name

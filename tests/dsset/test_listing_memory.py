@@ -10,6 +10,7 @@ import pytest
 
 from dsset import documents, protos
 from dsset.items import Item
+from dsset.listed_protos import RunQueryResponse
 
 _VALUE_BYTES = 900_000
 _ITEMS = 60
@@ -23,9 +24,9 @@ def test_a_listed_item_keeps_its_value_once_and_not_the_answer_that_it_came_in()
     document = written.message().update
     document.update_time.FromSeconds(1_700_000_000)
     answer = protos.RunQueryResponse(document=document).SerializeToString()
-    documents.decode(protos.RunQueryResponse.FromString(answer).document)  # whatever the first one needs
+    documents.decode(RunQueryResponse.FromString(answer).document)  # whatever the first one needs
     before = _resident_bytes()
-    items = [documents.decode(protos.RunQueryResponse.FromString(answer).document) for _ in range(_ITEMS)]
+    items = [documents.decode(RunQueryResponse.FromString(answer).document) for _ in range(_ITEMS)]
     taken = _resident_bytes() - before
     assert {len(item.value) for item in items} == {_VALUE_BYTES}
     assert taken < 1.5 * _ITEMS * _VALUE_BYTES

@@ -16,7 +16,7 @@ from eventbox.events import make_event
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
 EVENT = make_event("a", b"1", AT, LATER, "00-trace")
-ITEM = make_listed_item("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token", "documents/x")
+ITEM = make_listed_item("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token", b"documents/x")
 
 
 @pytest.mark.parametrize("value", [EVENT, ITEM], ids=["event", "item"])
@@ -40,7 +40,7 @@ def test_what_was_made_in_the_quick_way_is_of_the_class_itself() -> None:
     assert (type(EVENT), EVENT, EVENT.traceparent) == (Event, slow, slow.traceparent)
     listed = ListedItem("a", b"1", LATER, {"k": "v"}, AT, b"version", b"token")
     assert (type(ITEM), ITEM) == (ListedItem, listed)
-    assert (ITEM._version, ITEM._token, ITEM._name) == (b"version", b"token", "documents/x")
+    assert (ITEM._version, ITEM._token, ITEM._name) == (b"version", b"token", b"documents/x")
 
 
 def test_what_may_be_left_out_has_its_default() -> None:
@@ -52,5 +52,5 @@ def test_what_may_be_left_out_has_its_default() -> None:
 
 
 def test_an_item_made_of_another_does_not_take_over_its_document() -> None:
-    assert ITEM._name == "documents/x"
-    assert replace(ITEM, id="b")._name == ""
+    assert ITEM._name == b"documents/x"
+    assert replace(ITEM, id="b")._name == b""
