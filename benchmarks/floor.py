@@ -48,7 +48,7 @@ class Floor:
         listed = [one for one in await self._read(query.SerializeToString()) if one.document.name]
         read_time = documents.moment(listed[-1].read_time)
         common = documents.tombstone_entries(_TOKEN, read_time)
-        writes = [_pop(one.document, common) for one in listed]
+        writes = _pops([one.document for one in listed], common)
         save = _save(name, state, protos.Precondition(update_time=state.update_time))
         commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
         return PreparedBatch(self, get, query.SerializeToString(), commit.SerializeToString(), len(writes))
@@ -69,7 +69,7 @@ class Floor:
             queries.append(protos.RunQueryRequest(parent=name, structured_query=query).SerializeToString())
             batch = [one.document for one in listed[begin : begin + events]]
             after = documents.cursor(documents.as_listed(batch[-1]))
-            writes = [_pop(one, common) for one in batch]
+            writes = _pops(batch, common)
             # each batch's save bears the version of the one before, which cannot be known yet
             save = _save(name, state, protos.Precondition(exists=True))
             commit = protos.CommitRequest(database=self.database, writes=[*writes, save])
@@ -140,9 +140,11 @@ class PreparedDrain:
         return self._events
 
 
-def _pop(document: Any, common: bytes) -> Any:
-    item = documents.decode(documents.as_listed(document))
-    return documents.pop(item._name, item, common).message()
+def _pops(listed: Sequence[Any], common: bytes) -> list[Any]:
+    """The writes that consume what a query of one inbox has listed."""
+    prefix = listed[0].name.rpartition("/")[0] + "/"
+    items = [documents.decode(documents.as_listed(document)) for document in listed]
+    return documents.pops(prefix.encode(), items, common).messages()
 
 
 def _save(name: str, state: Any, precondition: Any) -> Any:

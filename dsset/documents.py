@@ -19,7 +19,7 @@ The document's ID is a hash, because IDs that rise (as those of users often do) 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -30,6 +30,8 @@ from dsset.encoded_writes import (
     BYTES,
     TEXT,
     EncodedWrite,
+    EncodedWrites,
+    before_write,
     bytes_entry,
     bytes_prefix,
     field_entries,
@@ -99,7 +101,7 @@ def create(name: str, item: Item, token: bytes) -> EncodedWrite:
         len(document), len(item_id), len(value), len(rest)
     )
     parts = (before_name, document, before_id, item_id, before_value, value, rest, ABSENT)
-    return EncodedWrite(document, None, size, parts)
+    return EncodedWrite(document, size, parts)
 
 
 @lru_cache(maxsize=1_024)
@@ -156,40 +158,41 @@ def tombstone_entries(token: bytes, expire_at: datetime) -> bytes:
     return entries + bytes_entry(b"popped_by", token) if token else entries
 
 
-def listed_name(prefix: bytes, item: ListedItem) -> bytes:
-    """The name of the item's document in the set whose names begin so: as it was listed, where that was from there."""
-    name = item._name
-    if len(name) == len(prefix) + _ID_LENGTH and name.startswith(prefix):
-        return name
-    return prefix + document_id(item.id).encode()
+def pops(prefix: bytes, items: Iterable[ListedItem], common: bytes) -> EncodedWrites:
+    """The writes that leave tombstones, each of which fails where the item is no longer as it was listed.
 
-
-def pop(name: bytes, item: ListedItem, common: bytes) -> EncodedWrite:
-    """The write that leaves a tombstone, and fails where the item is no longer as it was listed.
-
-    It replaces the document: everything that a tombstone keeps is known from the listing. `common` is what
-    `tombstone_entries` says.
+    A write replaces the document: everything that a tombstone keeps is known from the listing. Names of documents in
+    the set begin with `prefix`; `common` is what `tombstone_entries` says.
     """
-    item_id, token, version = item.id.encode(), item._token, item._version
-    # there is one for each event of a batch, and all but the parts themselves goes by how long they are
-    size, before_name, before_id, before_token, before_version = _around_tombstone(
-        len(name), len(common), len(item_id), len(token), len(version)
-    )
-    parts = (before_name, name, common, before_id, item_id, before_token, token, before_version, version)
-    return EncodedWrite(name, version, size, parts)
+    names, versions = [], []
+    parts: list[bytes] = []
+    for item in items:
+        name, version, token, item_id = item._name, item._version, item._token, item.id.encode()
+        if len(name) != len(prefix) + _ID_LENGTH or not name.startswith(
+            prefix
+        ):  # it was listed from another set
+            name = prefix + document_id(item.id).encode()
+        # all but the parts themselves goes by how long they are
+        before_name, before_id, before_token, before_version = _around_tombstone(
+            len(name), len(common), len(item_id), len(token), len(version)
+        )
+        parts += (before_name, name, common, before_id, item_id, before_token, token, before_version, version)
+        names.append(name)
+        versions.append(version)
+    return EncodedWrites(names, versions, parts)
 
 
 @lru_cache(maxsize=1_024)
 def _around_tombstone(
     name: int, common: int, item_id: int, token: int, version: int
-) -> tuple[int, bytes, bytes, bytes, bytes]:
-    """How long the write is that leaves a tombstone, and what comes before its parts, by how long they are."""
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """What comes before the parts of a write that leaves a tombstone, by how long they are."""
     before_id = text_prefix(b"id", item_id)
     before_token = value_prefix(b"token", token) if token else b""
     entries = common + len(before_id) + item_id + len(before_token) + token
     before_name, before_version = update_prefix(name, entries), version_prefix(version)
     size = len(before_name) + name + entries + len(before_version) + version
-    return size, before_name, before_id, before_token, before_version
+    return before_write(size) + before_name, before_id, before_token, before_version
 
 
 def remove(name: str, item_id: str, expire_at: datetime) -> Any:

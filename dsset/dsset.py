@@ -16,7 +16,7 @@ from dsset import documents, protos
 from dsset.adding import MAX_BYTES, Adding, Outcome, add_chunk, add_each, told
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
-from dsset.encoded_writes import EncodedWrite
+from dsset.encoded_writes import EncodedWrites
 from dsset.errors import AddError
 from dsset.item_state import ItemState, item_state
 from dsset.items import (
@@ -290,10 +290,10 @@ class DSSet:
         Cost: 1 write an item, as part of the commit.
         """
         check_transaction(transaction)
-        writes = self.removals(listing, ids, token=token)
-        transaction._add_write_pbs([protos.wrap_write(write.message()) for write in writes])
+        writes = self.removals(listing, ids, token=token).messages()
+        transaction._add_write_pbs([protos.wrap_write(write) for write in writes])
 
-    def removals(self, listing: Listing, ids: Iterable[str], *, token: bytes = b"") -> Sequence[EncodedWrite]:
+    def removals(self, listing: Listing, ids: Iterable[str], *, token: bytes = b"") -> EncodedWrites:
         """The writes that `pop` queues, for a commit that is put together by hand; what it says holds for them."""
         chosen: dict[str, ListedItem] = {}
         for item_id in check_ids(ids):
@@ -311,8 +311,7 @@ class DSSet:
         now = max(self._clock.now(), listing.read_time)
         expire_at = now + self._tombstones_delay + documents.TTL_MARGIN
         common = documents.tombstone_entries(token, expire_at)
-        prefix = self._prefix.encode()
-        return [documents.pop(documents.listed_name(prefix, item), item, common) for item in chosen.values()]
+        return documents.pops(self._prefix.encode(), chosen.values(), common)
 
     def restoring(self, item: ListedItem, state: ItemState | None) -> protos.Write:
         """The write that puts an item back that was popped, in spite of its tombstone.

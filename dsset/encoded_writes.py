@@ -27,13 +27,12 @@ ABSENT = b'"\x02\x08\x00'  # Write: current_document = 4; Precondition: exists =
 
 @dataclass(slots=True)  # not frozen: that makes it three times as slowly, and there is one an event
 class EncodedWrite:
-    """A write of one document on condition that this is still at its version (None: that there is none).
+    """A write of one document on a condition.
 
     It is kept in parts, which are put together once, in the request: copying them takes longer than making them.
     """
 
     encoded_name: bytes
-    version: bytes | None  # the update time, a Timestamp, encoded
     size: int  # bytes of the `Write`
     parts: tuple[bytes, ...]
 
@@ -42,11 +41,6 @@ class EncodedWrite:
         """The document's."""
         return self.encoded_name.decode()
 
-    @property
-    def update_time(self) -> Any | None:
-        """The version as a Timestamp."""
-        return None if self.version is None else protos.Timestamp.FromString(self.version)
-
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         """The bytes of the `Write`."""
         return b"".join(self.parts)
@@ -54,6 +48,31 @@ class EncodedWrite:
     def message(self) -> Any:
         """The `Write`."""
         return protos.Write.FromString(b"".join(self.parts))
+
+
+@dataclass(slots=True)
+class EncodedWrites:
+    """Many writes, each of one document on condition that this is still at its version.
+
+    Their parts lie one behind the other as in a request, so that nothing is made of each but its parts.
+    """
+
+    encoded_names: list[bytes]
+    versions: list[bytes]  # the update times, Timestamps, encoded
+    parts: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.encoded_names)
+
+    @property
+    def conditions(self) -> list[tuple[str, Any]]:
+        """The name of each document, and its version as a Timestamp."""
+        versions = map(protos.Timestamp.FromString, self.versions)
+        return list(zip((name.decode() for name in self.encoded_names), versions, strict=True))
+
+    def messages(self) -> list[Any]:
+        """Each as a `Write`."""
+        return list(protos.CommitRequest.FromString(b"".join(self.parts)).writes)
 
 
 class EncodedUpdate(NamedTuple):
@@ -82,7 +101,7 @@ def on_condition(write: Any, name: str, version: bytes | None) -> EncodedWrite:
     """A write that has no condition yet, on condition that the document is still at this version."""
     data = write.SerializeToString()
     condition = ABSENT if version is None else version_prefix(len(version)) + version
-    return EncodedWrite(name.encode(), version, len(data) + len(condition), (data, condition))
+    return EncodedWrite(name.encode(), len(data) + len(condition), (data, condition))
 
 
 def field_entries(fields: dict[str, Any]) -> bytes:
@@ -169,17 +188,20 @@ def write_request(database: str, writes: Iterable[Any], transaction: bytes = b""
     if transaction:
         parts += (b"\x1a", varint(len(transaction)), transaction)
     for write in writes:
-        if type(write) is EncodedWrite:
-            parts.append(_before_write(write.size))
+        if type(write) is EncodedWrites:
+            parts += write.parts
+        elif type(write) is EncodedWrite:
+            parts.append(before_write(write.size))
             parts += write.parts
         else:
             data = write.SerializeToString()
-            parts += (_before_write(len(data)), data)
+            parts += (before_write(len(data)), data)
     return b"".join(parts)
 
 
 @lru_cache(maxsize=1_024)
-def _before_write(size: int) -> bytes:
+def before_write(size: int) -> bytes:
+    """What comes before a write of so many bytes in a request."""
     return b"\x12" + varint(size)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from dsset import protos
-from dsset.encoded_writes import EncodedUpdate, EncodedWrite, on_condition
+from dsset.encoded_writes import EncodedUpdate, EncodedWrite, EncodedWrites, on_condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,16 @@ class Staging:
 
     def __init__(self) -> None:
         self._writes: list[Any] = []
-        self._pops: list[EncodedWrite] = []
+        self._pops: list[EncodedWrites] = []
         self._verified: dict[str, Expectation] = {}
         self._changes_verified: set[str] = set()
 
     def add(self, write: Any) -> None:
         self._writes.append(write)
 
-    def consume(self, pops: Iterable[EncodedWrite]) -> None:
+    def consume(self, pops: EncodedWrites) -> None:
         """Add the consumption of events."""
-        self._pops.extend(pops)
+        self._pops.append(pops)
 
     def verify(self, name: str, version: Any | None) -> None:
         self._verified[name] = Expectation(name, version)
@@ -80,7 +79,7 @@ class Staging:
     @property
     def pops(self) -> int:
         """How many events it consumes."""
-        return len(self._pops)
+        return sum(map(len, self._pops))
 
     @property
     def has_foreign_preconditions(self) -> bool:
@@ -90,7 +89,7 @@ class Staging:
     @property
     def expectations(self) -> list[Expectation]:
         """Everything that we demand ourselves: where it no longer holds, somebody else was faster."""
-        popped = [Expectation(write.name, write.update_time) for write in self._pops]
+        popped = [Expectation(*condition) for pops in self._pops for condition in pops.conditions]
         return [*self._verified.values(), *popped]
 
     @property
@@ -113,8 +112,8 @@ class Staging:
         """Which of the commit's writes changes a verified document, where that is ours and nobody else writes to it."""
         if name not in self._changes_verified:
             return None
-        first = len(self._pops)
-        places = [place for place, write in enumerate(self.writes()[first:], first) if target(write) == name]
+        behind = self.writes()[len(self._pops) :]
+        places = [place for place, write in enumerate(behind, self.pops) if target(write) == name]
         return places[0] if len(places) == 1 else None
 
     def is_written(self, name: str) -> bool:
@@ -131,7 +130,7 @@ class Staging:
         )
 
     def writes(self) -> list[Any]:
-        """The writes of the commit.
+        """The writes of the commit, of which several may be in one.
 
         Pops come first: an event of the same ID that is emitted in the same transaction must meet the tombstone. A
         verified document costs no write of its own where one is written anyway: the first such write bears the

@@ -18,7 +18,7 @@ from google.cloud.firestore_v1.base_document import DocumentSnapshot
 
 from dsset import protos
 from dsset.clock import Clock
-from dsset.encoded_writes import EncodedWrite
+from dsset.encoded_writes import EncodedWrites
 from dsset.retry import Backoff, is_transient, retry_transient
 from dsset.wire import Wire
 from eventbox.errors import TransactionEndedError
@@ -162,7 +162,7 @@ class Transaction(AsyncTransaction):  # type: ignore[misc]
         for write in write_pbs:
             self._staging.add(write._pb)
 
-    def _consume(self, pops: Iterable[EncodedWrite]) -> None:
+    def _consume(self, pops: EncodedWrites) -> None:
         """Consume events, as a `DSSet` says it."""
         self._require_open()
         self._staging.consume(pops)

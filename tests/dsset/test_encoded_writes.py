@@ -53,13 +53,17 @@ def test_a_pop_is_what_protobuf_would_encode(
 ) -> None:
     own_value = protos.Value(bytes_value=own).SerializeToString() if own else b""
     item = ListedItem(item_id, b"value", _version=version.SerializeToString(), _token=own_value)
-    write = documents.pop(name.encode(), item, documents.tombstone_entries(token, expire_at))
-    expected = tombstone(name, item, token, expire_at)
-    assert write.message() == expected
-    assert write.name == name
-    assert write.update_time == version
-    request = protos.CommitRequest.FromString(write_request("d", [write, expected], token))
-    assert request == protos.CommitRequest(database="d", writes=[expected, expected], transaction=token)
+    others = [ListedItem(f"{n}", b"", _version=version.SerializeToString()) for n in range(2)]
+    common = documents.tombstone_entries(token, expire_at)
+    writes = documents.pops(f"{name}/".encode(), [item, *others], common)
+    places = [f"{name}/{documents.document_id(one.id)}" for one in (item, *others)]
+    expected = [
+        tombstone(place, one, token, expire_at) for place, one in zip(places, (item, *others), strict=True)
+    ]
+    assert writes.messages() == expected
+    assert writes.conditions == [(place, version) for place in places]
+    request = protos.CommitRequest.FromString(write_request("d", [writes, expected[0]], token))
+    assert request == protos.CommitRequest(database="d", writes=[*expected, expected[0]], transaction=token)
 
 
 @given(
@@ -164,4 +168,3 @@ def test_an_update_is_what_protobuf_would_encode(
         deterministic=True
     )
     assert conditional.name == name
-    assert conditional.update_time == version

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from dsset import protos
-from dsset.encoded_writes import EncodedUpdate, EncodedWrite, on_condition, update as encoded_update
+from dsset.encoded_writes import (
+    EncodedWrites,
+    before_write,
+    on_condition,
+    update as encoded_update,
+    write_request,
+)
 from eventbox.staging import Expectation, Staging, target
 
 NAME = "projects/p/databases/d/documents/a/1"
@@ -33,30 +39,31 @@ def at(time: Any = THEN) -> Any:
     return protos.Precondition(update_time=time)
 
 
-def popped(name: str) -> EncodedWrite:
-    return on_condition(update(name), name, THEN.SerializeToString())
+def popped(*names: str) -> EncodedWrites:
+    version = THEN.SerializeToString()
+    writes = [on_condition(update(name), name, version) for name in names]
+    parts = [part for write in writes for part in (before_write(write.size), *write.parts)]
+    return EncodedWrites([name.encode() for name in names], [version] * len(names), parts)
 
 
 def messages(staging: Staging) -> list[Any]:
-    return [
-        write.message() if isinstance(write, EncodedWrite | EncodedUpdate) else write
-        for write in staging.writes()
-    ]
+    request = write_request("d", staging.writes())
+    return list(protos.CommitRequest.FromString(request).writes)
 
 
 def test_what_another_set_removes_is_the_users_own() -> None:
     staging = Staging()
-    staging.add(popped(OTHER).message())
+    staging.add(*popped(OTHER).messages())
     assert staging.has_foreign_preconditions
     assert staging.pops == 0
-    assert [target(write) for write in staging.writes()] == [OTHER]
+    assert [target(write) for write in messages(staging)] == [OTHER]
 
 
 def test_pops_come_first_so_that_an_emit_of_the_same_id_meets_the_tombstone() -> None:
     staging = Staging()
     staging.add(update(OTHER))
-    staging.consume([popped(NAME)])
-    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
+    staging.consume(popped(NAME))
+    assert [target(write) for write in messages(staging)] == [NAME, OTHER]
 
 
 def test_a_verified_document_that_nobody_writes_costs_a_write_that_changes_nothing() -> None:
@@ -145,9 +152,9 @@ def test_taking_back_removes_writes_and_pops_since_the_mark_and_keeps_what_is_ve
     staging.add(update(OTHER))
     mark = staging.mark()
     staging.add(update())
-    staging.consume([popped("projects/p/databases/d/documents/a/3")])
+    staging.consume(popped("projects/p/databases/d/documents/a/3"))
     staging.take_back(mark)
-    assert [target(write) for write in staging.writes()] == [NAME, OTHER]
+    assert [target(write) for write in messages(staging)] == [NAME, OTHER]
     assert staging.pops == 0
 
 
@@ -181,7 +188,7 @@ def test_a_verification_alone_does_not_make_a_resend_harmless() -> None:
 
 def test_a_pop_and_a_saved_state_make_a_resend_harmless() -> None:
     consuming, saved = Staging(), Staging()
-    consuming.consume([popped(NAME)])
+    consuming.consume(popped(NAME))
     saved.verify(NAME, THEN)
     saved.change_verified(update())
     assert consuming.happens_once
@@ -192,7 +199,7 @@ def test_only_preconditions_of_the_users_own_writes_are_foreign() -> None:
     staging = Staging()
     staging.verify(NAME, THEN)
     staging.change_verified(update())
-    staging.consume([popped(OTHER)])
+    staging.consume(popped(OTHER))
     assert not staging.has_foreign_preconditions
     staging.add(update("projects/p/databases/d/documents/b/1", current_document=exists(True)))
     assert staging.has_foreign_preconditions

@@ -77,7 +77,7 @@ def an_id_may_be_used_again_at_once() -> list[Change]:
 
 @mutant("transfers")
 def tombstones_forget_who_added() -> list[Change]:
-    return [rewritten(documents, "pop", "item._token", 'b""')]
+    return [rewritten(documents, "pops", "item._token", 'b""')]
 
 
 @mutant("transfers")
