@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -243,9 +242,15 @@ class Wire:
 
 
 async def _read_to_the_end(call: Any) -> None:
-    with suppress(grpc.RpcError):  # all that was asked for is here
+    try:
+        for _ in range(2):  # whoever has waited for what is here goes first, and so does its next RPC
+            await asyncio.sleep(0)
         async for _ in call:
             pass
+    except grpc.RpcError:
+        pass  # all that was asked for had come
+    finally:
+        call.cancel()  # changes nothing once the stream has ended
 
 
 def unary_stub(channel: Any, rpc: str, response: Any) -> Any:
