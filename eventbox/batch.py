@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,7 +107,7 @@ class Batch(Generic[S]):
                     self._processor.load_state(), f"{type(self._processor).__name__}.load_state"
                 )
                 # the state first: it is here before the events are, and decoded while they are on their way
-                loaded, listing = await both(loading, self._list(bounds, without))
+                loaded, listing = await both(loading, self._list_beside(bounds, without))
                 return listing, loaded
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
@@ -120,7 +121,7 @@ class Batch(Generic[S]):
             if self._ahead is None:
                 if listing.complete or self._offered.in_order:
                     return
-                self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
+                self._ahead = ListingAhead(partial(self._list_beside, bounds, without), listing.cursor)
             if ahead > 1 and kept is not None:  # a first batch does not know yet whether one goes on from it
                 self._ahead.go_on()
 
@@ -217,6 +218,14 @@ class Batch(Generic[S]):
             quiet=not any(one.side_effect or one.post_process for one in committed),
             kept=kept,
         )
+
+    async def _list_beside(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
+        """List beside an RPC that has just begun, or is about to: that one is waited for first.
+
+        It is sent in the next turn of the event loop, before which putting a query together would come.
+        """
+        await asyncio.sleep(0)
+        return await self._list(bounds, without, after)
 
     async def _list(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
         max_events, max_bytes = self._offered.within(bounds.max_events, bounds.max_bytes)

@@ -106,7 +106,7 @@ def the_status_of_each_write_is_not_looked_at() -> list[Change]:
 
 @mutant("transfers")
 def what_is_due_is_told_by_the_clock_alone() -> list[Change]:
-    old = "item.process_after is None or item.process_after <= documents.moment(response.read_time)"
+    old = "item.process_after <= documents.moment(response.read_time)"
     change = rewritten(listing, "listed", old, "True")
     return [change, (dsset_module, "listed", change[2])]
 
