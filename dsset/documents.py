@@ -168,9 +168,8 @@ def pops(prefix: bytes, items: Iterable[ListedItem], common: bytes) -> EncodedWr
     parts: list[bytes] = []
     for item in items:
         name, version, token, item_id = item._name, item._version, item._token, item.id.encode()
-        if len(name) != len(prefix) + _ID_LENGTH or not name.startswith(
-            prefix
-        ):  # it was listed from another set
+        # else it was listed from another set
+        if len(name) != len(prefix) + _ID_LENGTH or not name.startswith(prefix):
             name = prefix + document_id(item.id).encode()
         # all but the parts themselves goes by how long they are
         before_name, before_id, before_token, before_version = _around_tombstone(

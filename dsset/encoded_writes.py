@@ -25,7 +25,7 @@ ABSENT = b'"\x02\x08\x00'  # Write: current_document = 4; Precondition: exists =
 """What comes behind an update that makes a document, where there is none."""
 
 
-@dataclass(slots=True)  # not frozen: that makes it three times as slowly, and there is one an event
+@dataclass(slots=True)  # not frozen: that makes it three times as slowly, and there is one an emit
 class EncodedWrite:
     """A write of one document on a condition.
 
@@ -177,6 +177,11 @@ def time_entry(field: bytes, seconds: int, nanos: int) -> bytes:
     # Timestamp: seconds = 1, nanos = 2; Value: timestamp_value = 10
     timestamp = b"\x08%b\x10%b" % (_signed(seconds), varint(nanos))
     return _entry_prefix(field, b"\x52", len(timestamp)) + timestamp
+
+
+def how_many(writes: Iterable[Any]) -> int:
+    """How many writes these are, of which several may be in one."""
+    return sum(len(write) if type(write) is EncodedWrites else 1 for write in writes)
 
 
 def write_request(database: str, writes: Iterable[Any], transaction: bytes = b"") -> bytes:

@@ -49,9 +49,8 @@ class ListedItem(Item):
 
     created_at: datetime = _EPOCH
     _version: bytes = field(default=b"", repr=False, compare=False)  # the document's update_time, encoded
-    _token: bytes = field(
-        default=b"", repr=False, compare=False
-    )  # of the add that took effect: the Value, encoded
+    # of the add that took effect: the Value, encoded
+    _token: bytes = field(default=b"", repr=False, compare=False)
     # of the document, encoded: not for whoever makes an item of another, whose ID may differ
     _name: bytes = field(default=b"", init=False, repr=False, compare=False)
 

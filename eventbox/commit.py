@@ -21,6 +21,7 @@ from google.api_core.exceptions import (
 from grpc import StatusCode
 
 from dsset.documents import moment
+from dsset.encoded_writes import how_many
 from dsset.retry import Backoff, retry_transient
 from dsset.wire import UNARY_TIMEOUT, Wire
 from eventbox.errors import ContentionError, UnknownOutcomeError
@@ -147,8 +148,8 @@ async def _find_out(
             "the commit, whose answer was lost, was not carried out, and never will be"
         ) from lost
     raise UnknownOutcomeError(
-        f"the answer to a commit of {len(writes)} writes was lost, and nothing tells whether it was carried out; look "
-        "at the documents that it writes before you try again"
+        f"the answer to a commit of {how_many(writes)} writes was lost, and nothing tells whether it was carried out; "
+        "look at the documents that it writes before you try again"
     ) from lost
 
 

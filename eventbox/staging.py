@@ -124,7 +124,7 @@ class Staging:
     def happens_once(self) -> bool:
         """Whether carrying it out makes it impossible to carry it out again, so that resending does no harm."""
         return (
-            bool(self._pops)
+            self.pops > 0
             or bool(self._changes_verified)
             or any(_happens_once(write) for write in self._writes)
         )

@@ -84,6 +84,15 @@ def test_an_item_is_what_protobuf_would_decode(document: Any) -> None:
     assert (documents.decode(listed), documents.cursor(listed)) == (item, (due, document.name))
 
 
+@given(DOCUMENTS)
+def test_what_is_kept_of_an_item_elsewhere_makes_it_again(document: Any) -> None:
+    item = documents.decode(documents.as_listed(document))
+    kept = protos.Document(fields=documents.fields_of(item), create_time=at(1))
+    again = documents.decode(documents.as_listed(kept))
+    assert again == item
+    assert protos.Value.FromString(again._token) == protos.Value.FromString(item._token)
+
+
 @pytest.mark.parametrize(
     "size", [0, 1, 0x7F, 0x80, 0x81, 0x3FFF, 0x4000, 0x4001, 999_999, 1_000_000, 1_040_000]
 )

@@ -168,3 +168,14 @@ def test_an_update_is_what_protobuf_would_encode(
         deterministic=True
     )
     assert conditional.name == name
+
+
+def test_an_item_listed_from_another_set_is_popped_from_the_one_that_pops_it() -> None:
+    here, there = b"databases/d/documents/queues/1/dsset/", b"databases/d/documents/queues/2/dsset/"
+    document = protos.Document(
+        name=f"{there.decode()}{documents.document_id('x')}", fields={"id": protos.Value(string_value="x")}
+    )
+    item = documents.decode(documents.as_listed(document))
+    for prefix in (here, there):
+        ((name, _),) = documents.pops(prefix, [item], b"").conditions
+        assert name == prefix.decode() + documents.document_id("x")

@@ -10,6 +10,7 @@ from dsset import protos
 from dsset.encoded_writes import (
     EncodedWrites,
     before_write,
+    how_many,
     on_condition,
     update as encoded_update,
     write_request,
@@ -241,3 +242,20 @@ def test_an_absence_before_a_write_that_demands_a_document_is_left_to_a_read(con
     assert staging.unwritten_absences == [NAME]
     staging.drop(NAME)
     assert staging.writes() == [update(current_document=condition)]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_place_of_a_change_is_that_in_the_commit_behind_all_that_it_pops(others: int) -> None:
+    staging = Staging()
+    staging.verify(NAME, THEN)
+    staging.verify("projects/p/databases/d/documents/a/3", THEN)
+    for pops in (popped("b/1", "b/2"), popped("b/3", "b/4", "b/5")):
+        staging.consume(pops)
+    for _ in range(others):
+        staging.add(update(OTHER))
+    staging.change_verified(encoded_update(NAME, b"", ["x"]))
+    place = staging.place_of_change(NAME)
+    assert [target(write) for write in messages(staging)].index(NAME) == place == 6 + others
+    assert (staging.pops, how_many(staging.writes())) == (5, 7 + others)
+    assert [one.name for one in staging.expectations][2:] == ["b/1", "b/2", "b/3", "b/4", "b/5"]
+    assert all(one.version == THEN for one in staging.expectations)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dsset import protos
+from dsset import documents, protos
+from dsset.encoded_writes import EncodedWrites, before_write
 from eventbox import DocumentProcessor, EventBox
 from eventbox.batch import Batch
 from eventbox.drain import Drain
@@ -17,41 +18,32 @@ from tests.account import PlainProcessor
 from tests.simulation.mutants.patching import Change, mutant, rewritten
 
 
-def _writes(change: Callable[[Staging, list[Any]], list[Any]]) -> list[Change]:
-    original = Staging.writes
-    return [(Staging, "writes", lambda self: change(self, original(self)))]
+def _pops(change: Callable[[Any], Any]) -> list[Change]:
+    """Each write that consumes an event becomes another."""
+    original = documents.pops
 
+    def pops(*args: Any) -> EncodedWrites:
+        right = original(*args)
+        encoded = [change(write).SerializeToString() for write in right.messages()]
+        parts = [part for data in encoded for part in (before_write(len(data)), data)]
+        return EncodedWrites(right.encoded_names, right.versions, parts)
 
-def _message(write: Any) -> Any:
-    return write.message() if hasattr(write, "message") else write
+    return [(documents, "pops", pops)]
 
 
 @mutant("transfers")
 def no_precondition_on_consumed_events() -> list[Change]:
-    def change(staging: Staging, writes: list[Any]) -> list[Any]:
-        pops = [_message(write) for write in writes[: staging.pops]]
-        for pop in pops:
-            pop.ClearField("current_document")
-        return [*pops, *writes[staging.pops :]]
-
-    return _writes(change)
+    return _pops(lambda pop: protos.Write(update=pop.update))
 
 
 @mutant("transfers")
 def consumed_events_are_deleted_without_a_tombstone() -> list[Change]:
-    def change(staging: Staging, writes: list[Any]) -> list[Any]:
-        pops = [_message(write) for write in writes[: staging.pops]]
-        deletes = [
-            protos.Write(delete=pop.update.name, current_document=pop.current_document) for pop in pops
-        ]
-        return [*deletes, *writes[staging.pops :]]
-
-    return _writes(change)
+    return _pops(lambda pop: protos.Write(delete=pop.update.name, current_document=pop.current_document))
 
 
 @mutant("transfers")
 def events_are_not_consumed() -> list[Change]:
-    return _writes(lambda staging, writes: writes[staging.pops :])
+    return [(Staging, "consume", lambda self, pops: None)]
 
 
 @mutant("transfers")
