@@ -1,7 +1,9 @@
 """The least that a batch can cost: its RPCs by raw stubs, with requests that were made beforehand.
 
-It makes the same RPCs that eventbox makes, with requests of the same content, metadata and deadlines. Decoding of the
-answers into protobuf's messages is included, everything else is left out: no processor, no states, no checks.
+It makes the same RPCs that eventbox makes, with requests of the same content, metadata and deadlines. What raw stubs do
+with the answers is included: a stream is read to its end, and each answer decoded into google's message. Everything
+else is left out: no processor, no states, no checks. Eventbox waits for no stream's end, and leaves encoded what it
+does not need of a listing, so it may be faster.
 """
 
 from __future__ import annotations
