@@ -107,7 +107,7 @@ class Batch(Generic[S]):
                     self._processor.load_state(), f"{type(self._processor).__name__}.load_state"
                 )
                 # the state first: it is here before the events are, and decoded while they are on their way
-                loaded, listing = await both(loading, self._list_beside(bounds, without))
+                loaded, listing = await both(loading, self._list_beside_load(bounds, without))
                 return listing, loaded
             self._kept = kept.with_listing(None)
             self._offered.resume(kept)
@@ -121,7 +121,7 @@ class Batch(Generic[S]):
             if self._ahead is None:
                 if listing.complete or self._offered.in_order:
                     return
-                self._ahead = ListingAhead(partial(self._list_beside, bounds, without), listing.cursor)
+                self._ahead = ListingAhead(partial(self._list, bounds, without), listing.cursor)
             if ahead > 1 and kept is not None:  # a first batch does not know yet whether one goes on from it
                 self._ahead.go_on()
 
@@ -219,13 +219,14 @@ class Batch(Generic[S]):
             kept=kept,
         )
 
-    async def _list_beside(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
-        """List beside an RPC that has just begun, or is about to: that one is waited for first.
+    async def _list_beside_load(self, bounds: Bounds, without: Collection[str]) -> Listing:
+        """List beside the load of the state, which has just begun, and is waited for first.
 
-        It is sent in the next turn of the event loop, before which putting a query together would come.
+        Its RPC is sent in the next turn of the event loop, before which putting a query together would come. (A commit
+        comes second: it is large where a listing is long, and the next batch waits for both.)
         """
         await asyncio.sleep(0)
-        return await self._list(bounds, without, after)
+        return await self._list(bounds, without)
 
     async def _list(self, bounds: Bounds, without: Collection[str], after: Cursor = None) -> Listing:
         max_events, max_bytes = self._offered.within(bounds.max_events, bounds.max_bytes)
