@@ -38,7 +38,10 @@ class Event:
 
 
 class _EventInTheMaking:
-    """What becomes an `Event` by being made, in a third of the time: as a `ListedItem`."""
+    """What becomes an `Event` by being made, in a third of the time, and for the same reason as a `ListedItem` is so.
+
+    See `dsset.items`: it has the same slots, which it may set, and ends as the frozen class.
+    """
 
     __slots__ = ("emitted_at", "id", "process_after", "traceparent", "value")
 
