@@ -24,7 +24,7 @@ import click
 from google.cloud.firestore import AsyncClient
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Span
 from rich.console import Console
 from rich.table import Table
 
@@ -56,9 +56,7 @@ class Silent(Telemetry):
     def removed(self, recipient: Recipient, events: int) -> None:
         pass
 
-    def _span(
-        self, name: str, kind: SpanKind = SpanKind.INTERNAL, recipient: Recipient | None = None
-    ) -> AbstractContextManager[Span]:
+    def processing(self, recipient: Recipient) -> AbstractContextManager[Span]:
         return nullcontext(INVALID_SPAN)
 
 

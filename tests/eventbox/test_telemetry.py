@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud.firestore import AsyncClient
-from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from emulator.firestore import Emulator, Fault
@@ -50,16 +48,6 @@ class Recorder:
             if metric.name == name
             for point in metric.data.data_points
         ]
-
-
-class CountingIds(RandomIdGenerator):
-    """Counts the spans that are made."""
-
-    spans = 0
-
-    def generate_span_id(self) -> int:
-        self.spans += 1
-        return super().generate_span_id()
 
 
 @pytest.fixture
@@ -206,29 +194,6 @@ async def test_listings_ahead_belong_to_batches_that_have_not_ended(
     assert len(listings) >= 7
     for listing in listings:
         assert listing.start_time <= batches[listing.parent.span_id].end_time
-
-
-@pytest.mark.parametrize(("heard", "spans"), [(True, 4), (False, 1)])
-async def test_where_spans_go_to_nobody_the_parts_of_a_batch_have_none(
-    local_client: AsyncClient, to: Recipient, heard: bool, spans: int
-) -> None:
-    ids = CountingIds()
-    provider = TracerProvider(id_generator=ids, shutdown_on_exit=False)
-    if heard:
-        provider.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
-    box = EventBox(local_client, tracer_provider=provider)
-    await box.emit(b"", to)
-    (event,) = await box.list_events(to)
-    assert event.traceparent is not None  # which may well be exported elsewhere
-    ids.spans = 0
-    seen: list[bool] = []
-
-    def decide(events: Any, state: Any) -> Mutation[Any]:
-        seen.append(trace.get_current_span().get_span_context().is_valid)
-        return consume_all({"n": 1})(events, state)
-
-    await box.process_batch(to, Deciding(to, decide))
-    assert (ids.spans, seen) == (spans, [True])
 
 
 async def test_a_batch_links_to_the_emits_of_the_events_that_it_consumed(
