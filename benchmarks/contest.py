@@ -7,16 +7,19 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
 import click
+from google.cloud.firestore import AsyncClient
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.goals import Goal, goal
+from benchmarks.pinning import connected, latency, pinned_emulator
 
 Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[Any]]]]
 """Makes the data for a turn (numbered), outside the measurement; what to measure."""
@@ -37,6 +40,13 @@ class Result:
     def goal(self) -> Goal:
         """What it is to reach."""
         return goal(self.benchmark, self.latency_ms, self.events)
+
+
+class Bounds(TypedDict):
+    """How much a contest may do."""
+
+    passes: int
+    seconds: float | None
 
 
 class Budget:
@@ -63,10 +73,21 @@ async def medians(
     turns: int,
     around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     until: float | None = None,
+) -> dict[str, float]:
+    """The median of each contender's times, in milliseconds: as `turn_times`."""
+    times = await turn_times(contenders, turns, around, until)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+async def turn_times(
+    contenders: Mapping[str, Prepare],
+    turns: int,
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    until: float | None = None,
     *,
     warm_up: bool = True,
-) -> dict[str, float]:
-    """The median of each contender's times, in milliseconds; they take turns, so that what disturbs, disturbs all.
+) -> dict[str, list[float]]:
+    """Each contender's times, in milliseconds; they take turns, so that what disturbs, disturbs all.
 
     `around` is entered for what is measured, and not for its preparation: a latency, say. After `until`, by the
     monotonic clock, no further turn begins, but for the first that counts. The one before it is for warming up.
@@ -86,7 +107,54 @@ async def medians(
                 took = time.perf_counter() - began
             if turn:
                 times[name].append(took * 1_000)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What makes one row: contenders of the same data, "floor", "ours", and one or more plain ones."""
+
+    benchmark: str
+    latency_ms: int
+    events: int
+    contenders: Mapping[str, Prepare]
+    turns: int  # a pass
+    times_of: int = 1  # how many of what the row's times are of, a turn has
+    warm_up: bool = True
+
+    def result(self, times: Mapping[str, Sequence[float]]) -> Result:
+        """The row, of all times."""
+        found = {name: statistics.median(values) / self.times_of for name, values in times.items()}
+        floor, ours = found.pop("floor"), found.pop("ours")
+        return Result(self.benchmark, self.latency_ms, self.events, floor, ours, min(found.values()))
+
+
+async def contest(
+    settings: Callable[[AsyncClient], Sequence[Setting]], *, passes: int = 1, seconds: float | None = None
+) -> list[Result]:
+    """A row for each setting.
+
+    All settings are gone through several times, each time against an emulator of its own, and a median is of the times
+    of all passes: what disturbs a while touches a part of each row then, and not the whole of one.
+    """
+    times: dict[int, dict[str, list[float]]] = {}
+    budget: Budget | None = None
+    for _ in range(passes):
+        async with pinned_emulator() as process, connected(process.address) as client:
+            rows = settings(client)
+            budget = budget or Budget(seconds, passes * len(rows))
+            for row, setting in enumerate(rows):
+                more = await turn_times(
+                    setting.contenders,
+                    setting.turns,
+                    partial(latency, process, setting.latency_ms),
+                    budget.next(),
+                    warm_up=setting.warm_up,
+                )
+                mine = times.setdefault(row, {name: [] for name in more})
+                for name, values in more.items():
+                    mine[name] += values
+    return [setting.result(times[row]) for row, setting in enumerate(rows)]
 
 
 NO_TIMES = {"latency_ms": 0, "floor_ms": None, "ours_ms": None, "plain_ms": None}
@@ -94,6 +162,14 @@ NO_TIMES = {"latency_ms": 0, "floor_ms": None, "ours_ms": None, "plain_ms": None
 
 QUICK_S, FULL_S = 45.0, 150.0
 """Seconds that a quick run, and a full one, take at most, but for their last turns."""
+
+FULL_PASSES, FULL_CONTEST_S = 3, 300.0
+"""How often a full run of a contest goes through its settings, and the seconds that it takes at most."""
+
+
+def bounds(*, quick: bool) -> Bounds:
+    """Of a quick run of a contest, or a full one."""
+    return Bounds(passes=1, seconds=QUICK_S) if quick else Bounds(passes=FULL_PASSES, seconds=FULL_CONTEST_S)
 
 
 def report(results: list[Result], *, as_json: bool) -> None:

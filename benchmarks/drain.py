@@ -15,9 +15,8 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import FULL_S, QUICK_S, Budget, Result, medians, report
+from benchmarks.contest import Result, Setting, bounds, contest, report
 from benchmarks.filling import INBOX
-from benchmarks.pinning import connected, latency, pinned_emulator
 from benchmarks.process_batch import LATENCIES, MANY, SIZES, Batches, Count, Work, decide
 
 
@@ -63,38 +62,37 @@ class Drains:
 
 
 async def measure(
-    latencies: Sequence[int], sizes: Sequence[int], turns: Callable[[int], int], seconds: float | None = None
+    latencies: Sequence[int],
+    sizes: Sequence[int],
+    turns: Callable[[int], int],
+    *,
+    passes: int = 1,
+    seconds: float | None = None,
 ) -> list[Result]:
     """A row for each number of events a batch and each latency."""
-    results = []
-    budget = Budget(seconds, len(latencies) * len(sizes))
-    async with pinned_emulator() as process, connected(process.address) as client:
+
+    def settings(client: AsyncClient) -> list[Setting]:
         drains = Drains(client)
-        for events in sizes:
-            for milliseconds in latencies:
-                found = await medians(
-                    {
-                        "floor": partial(drains.raw, events),
-                        "ours": partial(drains.ours, events),
-                        "outside": partial(drains.plain, plain.listed_outside, events),
-                        "in_one": partial(drains.plain, plain.all_in_one, events),
-                    },
-                    turns(events),
-                    partial(latency, process, milliseconds),
-                    budget.next(),
-                    warm_up=events < MANY,
-                )
-                results.append(
-                    Result(
-                        "drain",
-                        milliseconds,
-                        events,
-                        found["floor"] / batches(events),
-                        found["ours"] / batches(events),
-                        min(found["outside"], found["in_one"]) / batches(events),
-                    )
-                )
-    return results
+        return [
+            Setting(
+                "drain",
+                milliseconds,
+                events,
+                {
+                    "floor": partial(drains.raw, events),
+                    "ours": partial(drains.ours, events),
+                    "outside": partial(drains.plain, plain.listed_outside, events),
+                    "in_one": partial(drains.plain, plain.all_in_one, events),
+                },
+                turns(events),
+                times_of=batches(events),
+                warm_up=events < MANY,
+            )
+            for events in sizes
+            for milliseconds in latencies
+        ]
+
+    return await contest(settings, passes=passes, seconds=seconds)
 
 
 @click.command()
@@ -107,9 +105,9 @@ def main(as_json: bool, quick: bool) -> None:
     def turns(events: int) -> int:
         if quick:
             return 5 if events < MANY else 3
-        return 11 if events < MANY else 7
+        return 6 if events < MANY else 4
 
-    report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else FULL_S)), as_json=as_json)
+    report(asyncio.run(measure(latencies, SIZES, turns, **bounds(quick=quick))), as_json=as_json)
 
 
 if __name__ == "__main__":

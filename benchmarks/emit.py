@@ -17,9 +17,8 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import FULL_S, QUICK_S, Budget, Result, medians, report
+from benchmarks.contest import Result, Setting, bounds, contest, report
 from benchmarks.floor import Floor
-from benchmarks.pinning import connected, latency, pinned_emulator
 from eventbox import EventBox, Recipient
 
 VALUE = b"v" * 200
@@ -95,43 +94,32 @@ class Emits:
 
 
 async def measure(
-    latencies: tuple[int, ...], turns: int, seconds: float | None = None, each: int = 20
+    latencies: tuple[int, ...], turns: int, *, passes: int = 1, seconds: float | None = None, each: int = 20
 ) -> list[Result]:
-    """All rows; each of the emitters emits so many events a turn, and one alone twice as many."""
-    results = []
-    budget = Budget(seconds, 3 * len(latencies))
-    async with pinned_emulator() as process, connected(process.address) as client:
+    """All rows; of many emitters each emits so many events a turn, fewer with latency: then they take long enough."""
+
+    def settings(client: AsyncClient) -> list[Setting]:
         emits = Emits(client)
+        rows = []
         for milliseconds in latencies:
-            around = partial(latency, process, milliseconds)
-            waiting = 4 if milliseconds else 1  # with latency a turn takes long enough with fewer
+            few = max(1, each // 4) if milliseconds else each
             for benchmark, floor, box, emitters, events in (
-                ("emit", emits.raw, emits.box, 1, 2 * each // waiting),
-                ("emit_concurrent", emits.raw, emits.box, EMITTERS, each // waiting),
-                ("emit_shared", emits.raw_shared, emits.sharing, EMITTERS, each // waiting),
+                # one alone emits more in a row, so that a turn is not over in a few milliseconds
+                ("emit", emits.raw, emits.box, 1, few * (4 if milliseconds <= 10 else 2)),
+                ("emit_concurrent", emits.raw, emits.box, EMITTERS, few),
+                ("emit_shared", emits.raw_shared, emits.sharing, EMITTERS, few),
             ):
-                found = await medians(
-                    {
-                        "floor": partial(floor, emitters, events),
-                        "ours": partial(emits.ours, box, emitters, events),
-                        "plain": partial(emits.plain, emitters, events),
-                    },
-                    turns,
-                    around,
-                    budget.next(),
+                contenders = {
+                    "floor": partial(floor, emitters, events),
+                    "ours": partial(emits.ours, box, emitters, events),
+                    "plain": partial(emits.plain, emitters, events),
+                }
+                rows.append(
+                    Setting(benchmark, milliseconds, emitters, contenders, turns, times_of=emitters * events)
                 )
-                per_event = {name: took / (emitters * events) for name, took in found.items()}
-                results.append(
-                    Result(
-                        benchmark,
-                        milliseconds,
-                        emitters,
-                        per_event["floor"],
-                        per_event["ours"],
-                        per_event["plain"],
-                    )
-                )
-    return results
+        return rows
+
+    return await contest(settings, passes=passes, seconds=seconds)
 
 
 @click.command()
@@ -140,7 +128,7 @@ async def measure(
 def main(as_json: bool, quick: bool) -> None:
     """Measure emitting beside its floor and the plain way."""
     latencies = (0, 10) if quick else (0, 10, 30)
-    report(asyncio.run(measure(latencies, 7 if quick else 25, QUICK_S if quick else FULL_S)), as_json=as_json)
+    report(asyncio.run(measure(latencies, 7 if quick else 20, **bounds(quick=quick))), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ import click
 from google.cloud.firestore import AsyncClient
 
 from benchmarks import plain
-from benchmarks.contest import FULL_S, QUICK_S, Budget, Result, medians, report
+from benchmarks.contest import Result, Setting, bounds, contest, report
 from benchmarks.filling import Filling
 from benchmarks.floor import Floor
-from benchmarks.pinning import connected, latency, pinned_emulator
 from eventbox import DocumentProcessor, Event, EventBox, Mutation, Recipient, Transition
 
 VALUE = b"v" * 200
@@ -115,42 +114,44 @@ def batches_in_a_row(events: int, milliseconds: int) -> int:
 
 
 async def measure(
-    latencies: Sequence[int], sizes: Sequence[int], turns: Callable[[int], int], seconds: float | None = None
+    latencies: Sequence[int],
+    sizes: Sequence[int],
+    turns: Callable[[int], int],
+    *,
+    passes: int = 1,
+    seconds: float | None = None,
 ) -> list[Result]:
     """A row for each number of events a batch and each latency."""
-    results = []
-    budget = Budget(seconds, len(latencies) * len(sizes))
-    async with pinned_emulator() as process, connected(process.address) as client:
+
+    def settings(client: AsyncClient) -> list[Setting]:
         batches = Batches(client)
+        contenders = {
+            "floor": batches.raw,
+            "ours": batches.ours,
+            "outside": batches.outside,
+            "in_one": batches.in_one,
+        }
+        rows = []
         for events in sizes:
             for milliseconds in latencies:
                 in_a_row = batches_in_a_row(events, milliseconds)
-                found = await medians(
-                    {
-                        name: partial(_in_a_row, make, events, in_a_row)
-                        for name, make in {
-                            "floor": batches.raw,
-                            "ours": batches.ours,
-                            "outside": batches.outside,
-                            "in_one": batches.in_one,
-                        }.items()
-                    },
-                    turns(events),
-                    partial(latency, process, milliseconds),
-                    budget.next(),
-                    warm_up=events < MANY,
-                )
-                results.append(
-                    Result(
+                rows.append(
+                    Setting(
                         "process_batch",
                         milliseconds,
                         events,
-                        found["floor"] / in_a_row,
-                        found["ours"] / in_a_row,
-                        min(found["outside"], found["in_one"]) / in_a_row,
+                        {
+                            name: partial(_in_a_row, make, events, in_a_row)
+                            for name, make in contenders.items()
+                        },
+                        turns(events),
+                        times_of=in_a_row,
+                        warm_up=events < MANY,
                     )
                 )
-    return results
+        return rows
+
+    return await contest(settings, passes=passes, seconds=seconds)
 
 
 @click.command()
@@ -163,9 +164,9 @@ def main(as_json: bool, quick: bool) -> None:
     def turns(events: int) -> int:
         if quick:
             return 10 if events < MANY else 7
-        return 30 if events < MANY else 20
+        return 16 if events < MANY else 12
 
-    report(asyncio.run(measure(latencies, SIZES, turns, QUICK_S if quick else FULL_S)), as_json=as_json)
+    report(asyncio.run(measure(latencies, SIZES, turns, **bounds(quick=quick))), as_json=as_json)
 
 
 if __name__ == "__main__":
