@@ -13,7 +13,7 @@ from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_transaction import AsyncTransaction
 
 from dsset import documents, protos
-from dsset.adding import MAX_BYTES, Adding, Outcome, add_chunk, add_each, told
+from dsset.adding import MAX_BYTES, Adding, Outcome, add_each, add_single, told
 from dsset.adding_together import Added, add_together
 from dsset.clock import Clock, SystemClock
 from dsset.encoded_writes import EncodedWrites
@@ -164,18 +164,16 @@ class DSSet:
         if self._shared_adds is not None:
             waiting = self._shared_adds.add(name, item, timeout)
             try:
-                outcome: Outcome | None = await waiting
+                outcome = await waiting
             except BaseException:
                 give_up(waiting)
                 raise
         else:
-            adding = Adding(name, item)
             token, backoff = self._rng.randbytes(16), Backoff(self._clock, self._rng, timeout)
-            await add_chunk(Wire.of(client), [adding], token, self._tombstones_delay, backoff)
-            outcome = adding.outcome
+            outcome = await add_single(Wire.of(client), name, item, token, self._tombstones_delay, backoff)
         if isinstance(outcome, GoogleAPICallError):
             raise AddError([None], {0: outcome}) from outcome
-        return bool(outcome)
+        return outcome
 
     async def add_with(
         self, item: Item, others: Sequence[protos.Write], *, timeout: timedelta = TIMEOUT

@@ -21,6 +21,7 @@ MAX_INT32 = 2**31 - 1
 
 _RESERVED_NAME = re.compile(r"\.\.?|__.*__")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def check_timeout(timeout: object) -> None:
     """TypeError or ValueError unless `timeout` is a timedelta that is not negative."""
     if not isinstance(timeout, timedelta):
         raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
-    if timeout < timedelta(0):
+    if timeout < _NO_TIME:
         raise ValueError(f"timeout must not be negative: {timeout}")
 
 

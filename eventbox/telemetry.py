@@ -90,11 +90,14 @@ class Telemetry:
         )
 
     def emitting(self, recipient: Recipient) -> AbstractContextManager[Span]:
-        """A span around an emit."""
+        """A span around an emit, whose trace travels in the event: without an SDK, the one that the emit is within."""
+        if isinstance(_real(self._tracer), trace.NoOpTracer):
+            span = trace.get_current_span()
+            return _NO_SPAN if span is INVALID_SPAN else nullcontext(span)
         return self._span("eventbox.emit", SpanKind.PRODUCER, recipient)
 
     def sent(self, recipient: Recipient, events: int) -> None:
-        if events:
+        if events and not _unheard_metric(self._sent):
             self._sent.add(events, _attributes(recipient))
 
     def removed(self, recipient: Recipient, events: int) -> None:
@@ -212,11 +215,16 @@ def _unheard_spans(tracer: trace.Tracer) -> bool:
     Amid other work the SDK takes 120 us for a span that goes nowhere, which is more than all else that a batch tells
     costs. What a batch sends bears the trace that it is called in all the same.
     """
-    tracer = getattr(tracer, "_tracer", tracer)  # a proxy stands for the global one, which may come later
+    tracer = _real(tracer)
     if isinstance(tracer, trace.NoOpTracer):
         return True
     processor = getattr(tracer, "span_processor", None)
     return getattr(processor, "_span_processors", None) == ()  # the SDK tells it in no other way
+
+
+def _real(tracer: trace.Tracer) -> trace.Tracer:
+    """What a proxy stands for: the global one, which may come later."""
+    return getattr(tracer, "_tracer", tracer)
 
 
 def _unheard_metric(instrument: metrics.Instrument) -> bool:

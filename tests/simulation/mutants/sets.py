@@ -91,7 +91,7 @@ def shared_adds_are_acknowledged_before_they_are_sent() -> list[Change]:
     old = "return [await one.told for one in waiting]"
     return [
         rewritten(SharedAdds, "add_each", old, "return [True for one in waiting]"),
-        rewritten(DSSet, "add_one", "outcome: Outcome | None = await waiting", "outcome = True"),
+        rewritten(DSSet, "add_one", "outcome = await waiting", "outcome = True"),
     ]
 
 
@@ -99,7 +99,7 @@ def shared_adds_are_acknowledged_before_they_are_sent() -> list[Change]:
 def the_status_of_each_write_is_not_looked_at() -> list[Change]:
     return [
         rewritten(
-            adding, "_write", "code = _CODES.get(status.code, StatusCode.UNKNOWN)", "code = StatusCode.OK"
+            adding, "_take_in", "code = _CODES.get(status.code, StatusCode.UNKNOWN)", "code = StatusCode.OK"
         )
     ]
 
