@@ -19,7 +19,7 @@ help:
 	@echo "make simulate   attack the promises: SEEDS=1000 histories with faults, from START (any by default)"
 	@echo "make mutants    see that the simulation finds mistakes: each mutant of the library within 500 seeds"
 	@echo "make chaos      kill processes of an application and its emulators for SECONDS=120, and check the promises"
-	@echo "make benchmarks run them, and refresh the tables and plots of benchmarks/README.md: some twenty minutes"
+	@echo "make benchmarks run them, and refresh the tables and plots of benchmarks/README.md: some half an hour"
 	@echo "make lint       ruff: check and format"
 	@echo "make types      mypy --strict"
 	@echo "make check      all of these"

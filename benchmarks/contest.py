@@ -163,7 +163,7 @@ NO_TIMES = {"latency_ms": 0, "floor_ms": None, "ours_ms": None, "plain_ms": None
 QUICK_S, FULL_S = 45.0, 150.0
 """Seconds that a quick run, and a full one, take at most, but for their last turns."""
 
-FULL_PASSES, FULL_CONTEST_S = 3, 300.0
+FULL_PASSES, FULL_CONTEST_S = 3, 240.0
 """How often a full run of a contest goes through its settings, and the seconds that it takes at most."""
 
 

@@ -164,7 +164,7 @@ def main(as_json: bool, quick: bool) -> None:
     def turns(events: int) -> int:
         if quick:
             return 10 if events < MANY else 7
-        return 16 if events < MANY else 12
+        return 12 if events < MANY else 20
 
     report(asyncio.run(measure(latencies, SIZES, turns, **bounds(quick=quick))), as_json=as_json)
 
