@@ -224,7 +224,7 @@ def _unheard_spans(tracer: trace.Tracer) -> bool:
 
 def _real(tracer: trace.Tracer) -> trace.Tracer:
     """What a proxy stands for: the global one, which may come later."""
-    return getattr(tracer, "_tracer", tracer)
+    return tracer._tracer if isinstance(tracer, trace.ProxyTracer) else tracer
 
 
 def _unheard_metric(instrument: metrics.Instrument) -> bool:
