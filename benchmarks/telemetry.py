@@ -41,7 +41,7 @@ GOAL_PERCENT = 3.0
 SIZES = (1, 10, 100)
 _BATCHES_A_TURN = 4
 _MOST_S = 240.0
-"""Seconds that a full run takes at most, but for its last turns: what telemetry adds is less than what batches differ."""
+"""Seconds that a full run takes at most, in many turns: batches differ by more than telemetry adds."""
 
 Boxes = Mapping[str, EventBox]
 
