@@ -19,12 +19,17 @@ async def while_advancing(clock: ManualClock, awaitable: Awaitable[T]) -> T:
     """Await it, moving the clock on to the next sleeper whenever nothing else can go on."""
     task = asyncio.ensure_future(awaitable)
     while not task.done():
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await settled()
         wake = clock.next_wake
         if wake is not None and not task.done():
             clock.advance(wake - clock.now())
     return await task
+
+
+async def settled() -> None:
+    """Return once whoever can go on without any time passing has gone on, in process."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 async def sent(emulator: Emulator, rpc: str, times: int = 1) -> None:

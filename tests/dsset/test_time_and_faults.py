@@ -14,7 +14,6 @@ from grpc import StatusCode
 
 from dsset import AddError, DSSet, Item
 from dsset.adding import Adding
-from dsset.documents import document_id
 from emulator.firestore import Emulator, Fault
 from eventbox.testing import ManualClock
 from tests.advancing import sent, while_advancing
@@ -166,19 +165,6 @@ async def test_transient_errors_are_retried_until_the_timeout(
         with pytest.raises(ServiceUnavailable):
             await while_advancing(clock, call)
         assert 30 < clock.monotonic() - began <= 60
-
-
-@pytest.mark.parametrize("failing", ["a", "b"])
-async def test_a_half_of_a_refused_request_that_fails_for_now_is_sent_again_after_a_wait(
-    dsset: DSSet, emulator: Emulator, clock: ManualClock, failing: str
-) -> None:
-    emulator.faults.add(Fault(rpc="BatchWrite", error="INVALID_ARGUMENT"))
-    path = f"queues/1/dsset/{document_id(failing)}"
-    emulator.faults.add(Fault(rpc="BatchWrite", error="UNAVAILABLE", path=path))
-    began = clock.now()
-    assert await while_advancing(clock, dsset.add([Item("a", b"1"), Item("b", b"2")])) == [True, True]
-    assert emulator.counts.rpcs == {"BatchWrite": 4}
-    assert clock.now() > began
 
 
 async def test_an_rpc_that_hangs_is_given_up_in_time_for_another(
