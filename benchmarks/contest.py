@@ -160,16 +160,16 @@ async def contest(
 NO_TIMES = {"latency_ms": 0, "floor_ms": None, "ours_ms": None, "plain_ms": None}
 """The fields of a `Result`, for the rows of a benchmark that measures no times."""
 
-QUICK_S, FULL_S = 45.0, 150.0
-"""Seconds that a quick run, and a full one, take at most, but for their last turns."""
+QUICK_S = 45.0
+"""Seconds that a quick run takes at most, but for its last turns."""
 
-FULL_PASSES, FULL_CONTEST_S = 3, 240.0
+FULL_PASSES, FULL_S = 3, 240.0
 """How often a full run of a contest goes through its settings, and the seconds that it takes at most."""
 
 
 def bounds(*, quick: bool) -> Bounds:
     """Of a quick run of a contest, or a full one."""
-    return Bounds(passes=1, seconds=QUICK_S) if quick else Bounds(passes=FULL_PASSES, seconds=FULL_CONTEST_S)
+    return Bounds(passes=1, seconds=QUICK_S) if quick else Bounds(passes=FULL_PASSES, seconds=FULL_S)
 
 
 def report(results: list[Result], *, as_json: bool) -> None:

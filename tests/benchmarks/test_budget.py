@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
+import pytest
 from google.cloud.firestore import AsyncClient
 
+import benchmarks.contest
 from benchmarks.contest import Budget, Prepare, Result, Setting, contest, medians
+from benchmarks.pinning import pinned_emulator
+from emulator.process import EmulatorProcess
 
 
 async def test_after_its_time_one_turn_counts_and_no_more() -> None:
@@ -36,7 +41,8 @@ def test_without_a_bound_there_is_none() -> None:
     assert Budget(None, 3).next() is None
 
 
-async def test_a_row_is_of_the_times_of_all_passes() -> None:
+async def test_a_row_is_of_the_times_of_all_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulators: list[EmulatorProcess] = []
     clients: list[AsyncClient] = []
     pooled: list[Mapping[str, Sequence[float]]] = []
 
@@ -44,6 +50,12 @@ async def test_a_row_is_of_the_times_of_all_passes() -> None:
         def result(self, times: Mapping[str, Sequence[float]]) -> Result:
             pooled.append(times)
             return super().result(times)
+
+    @asynccontextmanager
+    async def emulator() -> AsyncIterator[EmulatorProcess]:
+        async with pinned_emulator() as process:
+            emulators.append(process)
+            yield process
 
     async def work() -> None:
         pass
@@ -56,12 +68,13 @@ async def test_a_row_is_of_the_times_of_all_passes() -> None:
         contenders: dict[str, Prepare] = {"floor": prepare, "ours": prepare, "one": prepare, "two": prepare}
         return [Watched("process_batch", 0, events, contenders, turns=2) for events in (1, 10)]
 
+    monkeypatch.setattr(benchmarks.contest, "pinned_emulator", emulator)
     rows = await contest(settings, passes=3, seconds=60)
     assert [(row.benchmark, row.events) for row in rows] == [("process_batch", 1), ("process_batch", 10)]
     assert [{name: len(values) for name, values in times.items()} for times in pooled] == 2 * [
         {"floor": 6, "ours": 6, "one": 6, "two": 6}
     ]
-    assert len(set(map(id, clients))) == 3  # each pass against an emulator of its own
+    assert (len(set(map(id, clients))), len(emulators)) == (3, 3)  # each pass has its own
 
 
 def test_a_rows_times_are_of_one_and_plain_is_the_faster_way() -> None:

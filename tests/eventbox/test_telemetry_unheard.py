@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 from google.cloud.firestore import AsyncClient
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-from eventbox import EventBox, Mutation, Recipient
+from emulator.firestore import Emulator, Fault
+from eventbox import EmitError, EventBox, Mutation, Recipient
 from tests.eventbox.support import Deciding, consume_all
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,11 @@ async def main():
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider([reader]))
+    await box.emit(b"", to, id="c")
     await box.process_batch(to, Deciding(to, consume_all({"n": 2})))
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    (link,) = spans["eventbox.process_batch"].links
+    assert link.context.span_id == spans["eventbox.emit"].context.span_id
     print(sorted(span.name for span in exporter.get_finished_spans()))
     data = reader.get_metrics_data()
     print(sorted({
@@ -121,8 +126,8 @@ async def test_where_metrics_are_read_by_nobody_a_batch_measures_nothing(
     async def measured_in_a_batch(*readers: MetricReader) -> list[str]:
         meter_provider = MeterProvider(readers, shutdown_on_exit=False)
         box = EventBox(local_client, meter_provider=meter_provider)
-        await box.emit(b"", to)
         measured.clear()
+        await box.emit(b"", to)
         await box.process_batch(to, Deciding(to, consume_all({"n": 1})))
         return sorted(measured)
 
@@ -132,6 +137,7 @@ async def test_where_metrics_are_read_by_nobody_a_batch_measures_nothing(
         "eventbox.list.duration",
         "eventbox.oldest_age",
         "eventbox.removed",
+        "eventbox.sent",
         "eventbox.size",
     ]
 
@@ -142,10 +148,111 @@ def test_an_sdk_that_is_set_up_after_the_box_hears_it_all() -> None:
         [sys.executable, "-c", SDK_COMES_LATER], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    before, after, metrics = done.stdout.splitlines()
+    before, after, measured = done.stdout.splitlines()
     assert before == "0"
-    assert after == "['dsset.list', 'eventbox.commit', 'eventbox.prepare_mutation', 'eventbox.process_batch']"
-    assert metrics == (
-        "['eventbox.batch.duration', 'eventbox.list.duration', 'eventbox.oldest_age', "
-        "'eventbox.removed', 'eventbox.size']"
+    assert after == (
+        "['dsset.list', 'eventbox.commit', 'eventbox.emit', 'eventbox.prepare_mutation', 'eventbox.process_batch']"
     )
+    assert measured == (
+        "['eventbox.batch.duration', 'eventbox.list.duration', 'eventbox.oldest_age', "
+        "'eventbox.removed', 'eventbox.sent', 'eventbox.size']"
+    )
+
+
+class ForeignTracer(trace.Tracer):
+    """One of a vendor: it says nothing of processors, and what it calls `_tracer` is its own affair."""
+
+    def __init__(self, vendors: trace.Tracer) -> None:
+        self._vendors = vendors
+        self._tracer = trace.NoOpTracer()
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        return self._vendors.start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._vendors.start_as_current_span(*args, **kwargs)
+
+
+class ForeignTracerProvider(trace.TracerProvider):
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self._vendors = TracerProvider(shutdown_on_exit=False)
+        self._vendors.add_span_processor(SimpleSpanProcessor(self.exporter))
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        return ForeignTracer(self._vendors.get_tracer(*args, **kwargs))
+
+
+class ForeignInstrument(metrics.Counter, metrics.Histogram):
+    def __init__(self, name: str, told: list[str]) -> None:
+        self._name = name
+        self._told = told
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        self._told.append(self._name)
+
+    record = add
+
+
+class ForeignMeter(metrics.NoOpMeter):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.told: list[str] = []
+
+    def create_counter(self, name: str, *_: Any, **__: Any) -> metrics.Counter:
+        return ForeignInstrument(name, self.told)
+
+    def create_histogram(self, name: str, *_: Any, **__: Any) -> metrics.Histogram:
+        return ForeignInstrument(name, self.told)
+
+
+class ForeignMeterProvider(metrics.MeterProvider):
+    def __init__(self) -> None:
+        self.meter = ForeignMeter("foreign")
+
+    def get_meter(self, *args: Any, **kwargs: Any) -> metrics.Meter:
+        return self.meter
+
+
+async def test_what_is_not_the_sdk_hears_it_all(local_client: AsyncClient, to: Recipient) -> None:
+    tracing, metering = ForeignTracerProvider(), ForeignMeterProvider()
+    box = EventBox(local_client, tracer_provider=tracing, meter_provider=metering)
+    await box.emit(b"", to)
+    await box.process_batch(to, Deciding(to, consume_all({"n": 1})))
+    assert sorted(span.name for span in tracing.exporter.get_finished_spans()) == [
+        "dsset.list",
+        "eventbox.commit",
+        "eventbox.emit",
+        "eventbox.prepare_mutation",
+        "eventbox.process_batch",
+    ]
+    assert sorted(metering.meter.told) == [
+        "eventbox.batch.duration",
+        "eventbox.list.duration",
+        "eventbox.oldest_age",
+        "eventbox.removed",
+        "eventbox.sent",
+        "eventbox.size",
+    ]
+
+
+async def test_without_an_sdk_an_event_bears_the_trace_that_it_is_emitted_in(
+    local_client: AsyncClient, to: Recipient, emulator: Emulator
+) -> None:
+    box = EventBox(local_client, tracer_provider=trace.NoOpTracerProvider())
+    application = TracerProvider(shutdown_on_exit=False).get_tracer("application")
+    await box.emit(b"", to, id="outside")
+    with application.start_as_current_span("request") as request:
+        await box.emit(b"", to, id="within")
+        emulator.faults.add(Fault(rpc="BatchWrite", error="PERMISSION_DENIED"))
+        with pytest.raises(EmitError):
+            await box.emit(b"", to, id="failed")
+        assert request.is_recording()  # the application ends it, and tells of what failed
+        assert isinstance(request, ReadableSpan)
+        assert not request.events
+    context = request.get_span_context()
+    of = {event.id: event.traceparent for event in await box.list_events(to)}
+    assert of == {
+        "outside": None,
+        "within": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}",
+    }
